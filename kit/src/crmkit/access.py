@@ -1,0 +1,136 @@
+"""Who may do what, to which records: permission and record scope.
+
+A permission comes with a scope, each containing the one before: OWN, TEAM, SUBTREE, ALL. With several roles
+the widest counts. The same conditions filter get, list, lookup and event streams.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from crmkit.errors import PermissionDenied
+
+
+class RecordScope(IntEnum):
+    """How far a permission reaches; the numbers are those of `Role.Grant.RecordScope`."""
+
+    NONE = 0
+    OWN = 1
+    TEAM = 2
+    SUBTREE = 3
+    ALL = 4
+
+
+class Grants:
+    """The permissions of a set of roles, with wildcards resolved on demand."""
+
+    def __init__(self, grants: Iterable[tuple[str, RecordScope]]) -> None:
+        self._grants = list(grants)
+        self._resolved: dict[str, RecordScope] = {}
+
+    def scope(self, permission: str) -> RecordScope:
+        """The widest scope in which the permission is held; NONE if it is not."""
+        scope = self._resolved.get(permission)
+        if scope is None:
+            scope = max(
+                (scope for pattern, scope in self._grants if _matches(pattern, permission)),
+                default=RecordScope.NONE,
+            )
+            self._resolved[permission] = scope
+        return scope
+
+    def items(self) -> list[tuple[str, RecordScope]]:
+        """The grants as they were given: pattern and scope."""
+        return self._grants
+
+
+def _matches(pattern: str, permission: str) -> bool:
+    if pattern.endswith("*"):
+        return permission.startswith(pattern[:-1])
+    return pattern == permission
+
+
+EVERYTHING = Grants([("*", RecordScope.ALL)])
+NOTHING = Grants([])
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts.
+
+    Attributes:
+        name: `users/{uuid}`, `services/{name}`, or `anonymous`.
+        user: The user's id; None for services and strangers.
+        service: The calling service's name, also where it acts for a user.
+        team: The user's team.
+        subtree: The user's team and all below it.
+    """
+
+    name: str
+    grants: Grants
+    user: UUID | None = None
+    team: UUID | None = None
+    subtree: frozenset[UUID] = frozenset()
+    service: str | None = None
+    session: UUID | None = None
+
+    @property
+    def signed_in(self) -> bool:
+        """False for strangers only."""
+        return self.user is not None or self.service is not None
+
+    def require(self, permission: str) -> RecordScope:
+        """The scope in which the permission is held; raises PermissionDenied if it is not."""
+        scope = self.grants.scope(permission)
+        if scope is RecordScope.NONE:
+            msg = f"The permission {permission} is needed."
+            raise PermissionDenied(msg, metadata={"permission": permission})
+        return scope
+
+    def covers(self, scope: RecordScope, owner: UUID | None, team: UUID | None) -> bool:
+        """True if a record of this owner and team lies within the scope."""
+        if scope is RecordScope.ALL:
+            return True
+        if owner is not None and owner == self.user:
+            return scope >= RecordScope.OWN
+        if team is None:
+            return False
+        if scope is RecordScope.SUBTREE:
+            return team in self.subtree
+        return scope is RecordScope.TEAM and team == self.team
+
+
+ANONYMOUS = Principal(name="anonymous", grants=NOTHING)
+
+
+def service_principal(service: str) -> Principal:
+    """A service acting as itself: it sees and may do everything in its own database."""
+    return Principal(name=f"services/{service}", grants=EVERYTHING, service=service)
+
+
+def scope_condition(table: sa.FromClause, scope: RecordScope) -> sa.ColumnElement[bool] | None:
+    """The SQL condition of a record scope; None for ALL. Its values come from `scope_parameters`."""
+    owner = table.c.owner == sa.bindparam("scope_user", type_=sa.Uuid)
+    if scope is RecordScope.ALL:
+        return None
+    if scope is RecordScope.SUBTREE:
+        teams = sa.bindparam("scope_teams", type_=sa.ARRAY(sa.Uuid))
+        return sa.or_(owner, table.c.team == sa.any_(teams))
+    if scope is RecordScope.TEAM:
+        return sa.or_(owner, table.c.team == sa.bindparam("scope_team", type_=sa.Uuid))
+    return owner
+
+
+def scope_parameters(principal: Principal, scope: RecordScope) -> Mapping[str, object]:
+    """The values of `scope_condition` for a caller."""
+    if scope is RecordScope.ALL:
+        return {}
+    parameters: dict[str, object] = {"scope_user": principal.user}
+    if scope is RecordScope.SUBTREE:
+        parameters["scope_teams"] = list(principal.subtree)
+    elif scope is RecordScope.TEAM:
+        parameters["scope_team"] = principal.team
+    return parameters

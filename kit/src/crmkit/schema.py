@@ -1,0 +1,230 @@
+"""The kit's own tables in every service's database.
+
+A service's first migration creates them with `create_platform_tables`; later changes come as functions of
+their own, called by a further migration of each service.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crmkit.statements import TEXT, TIMESTAMP
+
+PLATFORM = sa.MetaData()
+
+
+def _event_columns() -> list[sa.Column[object]]:
+    return [
+        sa.Column("event_id", sa.Uuid, nullable=False),
+        sa.Column("type", TEXT, nullable=False),
+        sa.Column("routing_key", TEXT, nullable=False),
+        sa.Column("subject", TEXT, nullable=False),
+        sa.Column("subject_version", sa.BigInteger, nullable=False),
+        sa.Column("event_index", sa.SmallInteger, nullable=False),
+        sa.Column("time", TIMESTAMP, nullable=False),
+        sa.Column("effective_time", TIMESTAMP, nullable=False),
+        sa.Column("actor", TEXT, nullable=False),
+        sa.Column("owner", sa.Uuid),
+        sa.Column("team", sa.Uuid),
+        sa.Column("imported", sa.Boolean, nullable=False),
+        sa.Column("correlation_id", TEXT, nullable=False),
+        sa.Column("causation_id", TEXT, nullable=False),
+        sa.Column("traceparent", TEXT, nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+    ]
+
+
+EVENT_COLUMNS = tuple(column.name for column in _event_columns())
+
+# Staging: normally empty. CACHE 1 keeps ids in the order in which they are drawn, on which the order of
+# events per record rests.
+OUTBOX = sa.Table(
+    "outbox",
+    PLATFORM,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True, cache=1), primary_key=True),
+    *_event_columns(),
+    postgresql_with={
+        "fillfactor": 70,
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 1000,
+    },
+)
+
+# Append-only, kept for ever: the truth that read models are built from.
+EVENT_LOG = sa.Table(
+    "event_log",
+    PLATFORM,
+    sa.Column("feed_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_event_columns(),
+    sa.Column("chain", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("event_id"),
+    sa.UniqueConstraint("subject", "subject_version", "event_index"),
+)
+
+RELAY_STATE = sa.Table(
+    "relay_state",
+    PLATFORM,
+    sa.Column("one", sa.Boolean, sa.CheckConstraint("one"), primary_key=True),
+    sa.Column("feed_id", sa.Uuid, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("published_seq", sa.BigInteger, nullable=False),
+    sa.Column("last_chain", sa.LargeBinary, nullable=False),
+)
+
+CONSUMER_CURSOR = sa.Table(
+    "consumer_cursor",
+    PLATFORM,
+    sa.Column("source", TEXT, primary_key=True),
+    sa.Column("feed_id", sa.Uuid),
+    sa.Column("applied_seq", sa.BigInteger, nullable=False),
+    sa.Column("applied_chain", sa.LargeBinary, nullable=False),
+    sa.Column("update_time", TIMESTAMP, nullable=False),
+)
+
+PARKED_EVENT = sa.Table(
+    "parked_event",
+    PLATFORM,
+    sa.Column("source", TEXT, primary_key=True),
+    sa.Column("feed_seq", sa.BigInteger, primary_key=True),
+    sa.Column("subject", TEXT, nullable=False, index=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("error", TEXT, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("park_time", TIMESTAMP, nullable=False),
+)
+
+IDEMPOTENCY = sa.Table(
+    "idempotency",
+    PLATFORM,
+    sa.Column("principal", TEXT, primary_key=True),
+    sa.Column("method", TEXT, primary_key=True),
+    sa.Column("request_id", sa.Uuid, primary_key=True),
+    sa.Column("request_hash", sa.LargeBinary, nullable=False),
+    sa.Column("response", sa.LargeBinary, nullable=False),
+    sa.Column("expire_time", TIMESTAMP, nullable=False, index=True),
+)
+
+# What this service knows of other services' records, for references (decision 11).
+KNOWN_RECORD = sa.Table(
+    "known_record",
+    PLATFORM,
+    sa.Column("collection", TEXT, primary_key=True),
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("owner", sa.Uuid),
+    sa.Column("team", sa.Uuid),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("merged_into", sa.Uuid),
+)
+
+# Rights, projected from identity's feed (decision 7).
+KNOWN_USER = sa.Table(
+    "known_user",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("team", sa.Uuid),
+    sa.Column("roles", sa.ARRAY(sa.Uuid), nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False),
+)
+KNOWN_TEAM = sa.Table(
+    "known_team",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("parent", sa.Uuid),
+)
+KNOWN_ROLE = sa.Table(
+    "known_role",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("grants", JSONB, nullable=False),
+)
+REVOKED_SESSION = sa.Table(
+    "revoked_session",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("revoke_time", TIMESTAMP, nullable=False),
+)
+SIGNING_KEY = sa.Table(
+    "known_signing_key",
+    PLATFORM,
+    sa.Column("kid", TEXT, primary_key=True),
+    sa.Column("jwk", JSONB, nullable=False),
+)
+
+JOB = sa.Table(
+    "job",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("arguments", JSONB, nullable=False),
+    sa.Column("state", TEXT, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_time", TIMESTAMP, nullable=False),
+    sa.Column("lease_time", TIMESTAMP),
+    sa.Column("error", TEXT),
+    sa.Index("ix_job_due", "due_time", postgresql_where=sa.text("state = 'QUEUED'")),
+)
+
+UPLOAD = sa.Table(
+    "upload",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("creator", sa.Uuid),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("create_time", TIMESTAMP, nullable=False),
+)
+UPLOAD_CHUNK = sa.Table(
+    "upload_chunk",
+    PLATFORM,
+    sa.Column(
+        "upload", sa.Uuid, sa.ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("index", sa.Integer, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+IMPORT = sa.Table(
+    "import",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("creator", sa.Uuid),
+    sa.Column("create_time", TIMESTAMP, nullable=False),
+    sa.Column("end_time", TIMESTAMP),
+    sa.Column("state", TEXT, nullable=False),
+    # The request as deterministic protobuf: resource, upload, mappings, policies.
+    sa.Column("specification", sa.LargeBinary, nullable=False),
+    sa.Column("total_rows", sa.BigInteger, nullable=False),
+    sa.Column("processed_rows", sa.BigInteger, nullable=False),
+    sa.Column("created_count", sa.BigInteger, nullable=False),
+    sa.Column("updated_count", sa.BigInteger, nullable=False),
+    sa.Column("skipped_count", sa.BigInteger, nullable=False),
+    sa.Column("failed_count", sa.BigInteger, nullable=False),
+    sa.Column("warning_count", sa.BigInteger, nullable=False),
+    sa.Column("error_message", TEXT),
+    sa.Index("ix_import_creator", "creator", "id"),
+)
+IMPORT_ISSUE = sa.Table(
+    "import_issue",
+    PLATFORM,
+    sa.Column(
+        "import", sa.Uuid, sa.ForeignKey("import.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("row", sa.BigInteger, primary_key=True),
+    sa.Column("index", sa.SmallInteger, primary_key=True),
+    sa.Column("field", TEXT, nullable=False),
+    sa.Column("reason", TEXT, nullable=False),
+    sa.Column("message", TEXT, nullable=False),
+    sa.Column("severity", TEXT, nullable=False),
+)
+
+
+def create_platform_tables(connection: sa.Connection) -> None:
+    """Creates the kit's tables; the first migration of every service calls this."""
+    PLATFORM.create_all(connection)
+    connection.execute(
+        sa.text(
+            "INSERT INTO relay_state VALUES (true, gen_random_uuid(), 0, 0, ''::bytea)"
+        )
+    )
+
+
+def drop_platform_tables(connection: sa.Connection) -> None:
+    """Drops the kit's tables again."""
+    PLATFORM.drop_all(connection)

@@ -1,0 +1,85 @@
+"""SQLAlchemy Core statements, compiled once and run on the driver's connection.
+
+Compiling is what makes Core slow; a statement is therefore compiled when a service starts (or the first
+time a filter is seen) and executed as text with parameters by psycopg.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+_DIALECT = PGDialect_psycopg()
+# One collation everywhere: byte order, the same on every platform and PostgreSQL build.
+TEXT = sa.Text(collation="C")
+TIMESTAMP = sa.TIMESTAMP(timezone=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text with named parameters, and the values that are already known."""
+
+    sql: str
+    constants: Mapping[str, Any]
+
+    def parameters(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The known values together with those of this execution."""
+        return {**self.constants, **given} if self.constants else given
+
+
+def compile_statement(clause: sa.ClauseElement) -> Statement:
+    """Compiles a Core statement for psycopg; bind parameters without a value must be given later."""
+    compiled = clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    constants = {}
+    for name, value in (compiled.params or {}).items():
+        bind = compiled.binds.get(name)
+        if value is None and (bind is None or bind.required):
+            continue
+        is_json = bind is not None and isinstance(bind.type, JSONB)
+        constants[name] = Jsonb(value) if is_json and value is not None else value
+    return Statement(str(compiled), constants)
+
+
+def record_table(name: str, metadata: sa.MetaData, *columns: sa.schema.SchemaItem) -> sa.Table:
+    """A table of records: the columns that every record has, then its own.
+
+    Indexes serve the default order (newest first) within each record scope.
+    """
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("create_time", TIMESTAMP, nullable=False),
+        sa.Column("update_time", TIMESTAMP, nullable=False),
+        sa.Column("delete_time", TIMESTAMP),
+        sa.Column("creator", sa.Uuid),
+        sa.Column("owner", sa.Uuid),
+        sa.Column("team", sa.Uuid),
+        sa.Column("labels", JSONB, nullable=False),
+        sa.Column("external_id", TEXT),
+        *columns,
+        sa.Index(f"ix_{name}_owner", "owner", "id"),
+        sa.Index(f"ix_{name}_team", "team", "id"),
+        sa.Index(
+            f"uq_{name}_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=sa.text("external_id IS NOT NULL"),
+        ),
+    )
+
+
+def money_columns(name: str) -> tuple[sa.Column[Any], sa.Column[Any]]:
+    """The two columns of an amount of money: the amount and its ISO 4217 code."""
+    return (
+        sa.Column(name, sa.Numeric(19, 4)),
+        sa.Column(f"{name}_currency", sa.String(3)),
+    )
+
+
+Row = tuple[Any, ...]
