@@ -1,0 +1,198 @@
+"""Envoy's routes: which request goes to which cluster, with which deadline and which checks.
+
+The check service (ext_authz) costs a round trip, so only routes that need it ask: those reached with
+an API key, and REST writes, whose JSON is checked. Everything else goes straight through.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gateway.routes import Rule, route_table
+from gateway.settings import EnvoySettings
+
+EDGE_HTTP = "edge-http"
+EDGE_GRPC = "edge-grpc"
+# Where the edge app answers Envoy's questions; not reachable from outside.
+CHECK_PREFIX = "/_check"
+CHECK_FILTER = "envoy.filters.http.ext_authz"
+
+REST_DEADLINE_SECONDS = 10
+MAX_DEADLINE_SECONDS = 60
+UPLOAD_IDLE = "60s"
+
+EDGE_PATHS = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/.well-known/jwks.json",
+    "/healthz",
+    "/readyz",
+)
+EDGE_PREFIXES = ("/static/",)
+EDGE_GRPC_SERVICES = (
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+
+# Percent-encoded bytes of a path must be UTF-8: a proto string can hold nothing else.
+_TAIL = "%[89AB][0-9A-F]"
+_UTF8_PATH = (
+    "(?i)(?:[^%]|%[0-7][0-9A-F]"
+    f"|%(?:C[2-9A-F]|D[0-9A-F]){_TAIL}"
+    f"|%E[0-9A-F](?:{_TAIL}){{2}}"
+    f"|%F[0-4](?:{_TAIL}){{3}})*"
+)
+
+Route = dict[str, Any]
+
+
+def route_config(settings: EnvoySettings) -> dict[str, Any]:
+    """All routes; the first that matches is taken."""
+    routes: list[Route] = [_not_utf8(), *_edge_routes()]
+    for service in settings.services:
+        routes += _service_routes(service)
+    routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
+    host = {
+        "name": "all",
+        "domains": ["*"],
+        "routes": routes,
+        "typed_per_filter_config": {"envoy.filters.http.cors": _cors(settings.cors_origins)},
+        "response_headers_to_add": [
+            _header("x-content-type-options", "nosniff"),
+            _header("cache-control", "no-store"),
+        ],
+    }
+    return {"name": "gateway", "virtual_hosts": [host]}
+
+
+def _service_routes(service: str) -> Iterator[Route]:
+    rules = route_table().of(service)
+    for rule in rules:
+        if rule.client_streaming:
+            yield from _with_api_key(_rest_rule(rule, {"idle_timeout": UPLOAD_IDLE}))
+        elif rule.server_streaming:
+            yield from _with_api_key(_rest_rule(rule, {"idle_timeout": "0s"}))
+    yield _checked(_rest(service, rules, writes=True), body=True)
+    yield from _with_api_key(_rest(service, rules, writes=False))
+    streams = sorted({r.grpc_path for r in rules if r.client_streaming or r.server_streaming})
+    for path in streams:
+        yield from _with_api_key(_forward({"path": path}, service, {"idle_timeout": "0s"}))
+    for name in sorted({rule.grpc_service for rule in rules}):
+        yield from _with_api_key(_forward({"prefix": f"/{name}/"}, service, _deadline()))
+
+
+def _rest_rule(rule: Rule, limits: dict[str, Any]) -> Route:
+    match = {"safe_regex": {"regex": rule.pattern}, "headers": [_verb(rule.verb)]}
+    return _forward(match, rule.service, limits)
+
+
+def _rest(service: str, rules: list[Rule], *, writes: bool) -> Route:
+    collections = "|".join(sorted({re.escape(rule.collection) for rule in rules}))
+    match: dict[str, Any] = {"safe_regex": {"regex": f"/v1/(?:{collections})(?:[/:].*)?"}}
+    if writes:
+        match["headers"] = [_verb("POST|PUT|PATCH")]
+    # Envoy waits a second longer than the service, whose answer says more.
+    route = _forward(match, service, _deadline(REST_DEADLINE_SECONDS + 1))
+    default = _header("grpc-timeout", f"{REST_DEADLINE_SECONDS}S")
+    return route | {"request_headers_to_add": [default]}
+
+
+def _deadline(seconds: int = MAX_DEADLINE_SECONDS) -> dict[str, Any]:
+    return {
+        "max_stream_duration": {
+            "max_stream_duration": f"{seconds}s",
+            "grpc_timeout_header_max": f"{MAX_DEADLINE_SECONDS}s",
+        }
+    }
+
+
+def _forward(match: dict[str, Any], cluster: str, limits: dict[str, Any]) -> Route:
+    retry = {"retry_on": "connect-failure,refused-stream", "num_retries": 2}
+    return {
+        "match": match,
+        # `timeout` counts from the end of the request and would cut streams: durations do the work.
+        "route": {"cluster": cluster, "timeout": "0s", "retry_policy": retry, **limits},
+    }
+
+
+def _with_api_key(route: Route) -> Iterator[Route]:
+    match = route["match"]
+    api_key = {
+        "name": "authorization",
+        "string_match": {"prefix": "Bearer crm_", "ignore_case": True},
+    }
+    with_key = match | {"headers": [*match.get("headers", ()), api_key]}
+    yield _checked(route | {"match": with_key}, body=False)
+    yield route
+
+
+def _checked(route: Route, *, body: bool) -> Route:
+    settings = {} if body else {"disable_request_body_buffering": True}
+    kind = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+    return route | {
+        "typed_per_filter_config": {CHECK_FILTER: {"@type": kind, "check_settings": settings}}
+    }
+
+
+def _edge_routes() -> Iterator[Route]:
+    limits = {"timeout": "10s"}
+    plain = {
+        "typed_per_filter_config": {
+            "envoy.filters.http.grpc_json_transcoder": _disabled(),
+            "envoy.filters.http.jwt_authn": _disabled(),
+        }
+    }
+    for path in EDGE_PATHS:
+        yield _forward({"path": path}, EDGE_HTTP, limits) | plain
+    for prefix in EDGE_PREFIXES:
+        yield _forward({"prefix": prefix}, EDGE_HTTP, limits) | plain
+    for name in EDGE_GRPC_SERVICES:
+        yield _forward({"prefix": f"/{name}/"}, EDGE_GRPC, {"idle_timeout": "0s"}) | plain
+
+
+def _not_utf8() -> Route:
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": _UTF8_PATH}}}
+    body = {"inline_string": "the path is not UTF-8"}
+    return {
+        "match": {"prefix": "/", "headers": [path | {"invert_match": True}]},
+        "direct_response": {"status": 400, "body": body},
+    }
+
+
+def _disabled() -> dict[str, Any]:
+    return {
+        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+        "disabled": True,
+    }
+
+
+def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
+    exposed = (
+        "grpc-status, grpc-message, grpc-status-details-bin, etag, x-request-id, retry-after, "
+        "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, content-disposition"
+    )
+    allowed = (
+        "authorization, content-type, x-grpc-web, x-user-agent, grpc-timeout, idempotency-key, "
+        "if-match, x-request-id, accept-language"
+    )
+    any_origin = {"safe_regex": {"regex": ".*"}}
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        "allow_origin_string_match": [
+            any_origin if origin == "*" else {"exact": origin} for origin in origins
+        ],
+        "allow_methods": "GET, POST, PATCH, PUT, DELETE, OPTIONS",
+        "allow_headers": allowed,
+        "expose_headers": exposed,
+        "max_age": "600",
+    }
+
+
+def _verb(pattern: str) -> dict[str, Any]:
+    return {"name": ":method", "string_match": {"safe_regex": {"regex": pattern}}}
+
+
+def _header(name: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}, "append_action": "ADD_IF_ABSENT"}

@@ -1,0 +1,65 @@
+"""gRPC reflection (v1 and v1alpha) over the built contracts, for grpcurl and its like."""
+
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from gateway.descriptors import descriptor_set
+from gateway.routes import RouteTable
+
+_ALPHA = "grpc.reflection.v1alpha"
+_STABLE = "grpc.reflection.v1"
+
+
+def add_reflection(server: grpc.aio.Server, routes: RouteTable) -> None:
+    """Offers reflection on `server`: lists the routed services, knows every contract."""
+    names = [
+        *routes.grpc_services,
+        "grpc.health.v1.Health",
+        f"{_ALPHA}.ServerReflection",
+        f"{_STABLE}.ServerReflection",
+    ]
+    servicer: Any = reflection.aio.ReflectionServicer(names, pool=_pool())
+    # The two versions differ in their package only; the messages are the same on the wire.
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for package in (_ALPHA, _STABLE):
+        service = f"{package}.ServerReflection"
+        methods = {"ServerReflectionInfo": handler}
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, methods),)
+        )
+
+
+def _pool() -> descriptor_pool.DescriptorPool:
+    files = [*descriptor_set().file]
+    for descriptor in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+        file = descriptor_pb2.FileDescriptorProto()
+        descriptor.CopyToProto(file)
+        files.append(file)
+    files.append(_stable(files[-1]))
+    pool = descriptor_pool.DescriptorPool()
+    for file in files:
+        pool.Add(file)  # type: ignore[no-untyped-call]
+    return pool
+
+
+def _stable(alpha: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDescriptorProto:
+    """The v1 file, made from the v1alpha file, which is the only one in the library."""
+    text = alpha.SerializeToString()
+    file = descriptor_pb2.FileDescriptorProto.FromString(text)
+    file.name = "grpc/reflection/v1/reflection.proto"
+    file.package = _STABLE
+    for message in file.message_type:
+        for field in message.field:
+            field.type_name = field.type_name.replace(_ALPHA, _STABLE)
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(_ALPHA, _STABLE)
+        method.output_type = method.output_type.replace(_ALPHA, _STABLE)
+    return file
