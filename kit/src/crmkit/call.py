@@ -1,6 +1,6 @@
-"""One piece of work: a request being answered, or an event being applied.
+"""One piece of work: a request being answered, an event being applied, or a job.
 
-Whatever changes records takes a `Call`: it knows who acts, when, why and in which transaction.
+Whatever changes records takes a `Call`: it knows who acts, when, why, and in which transaction.
 """
 
 from collections.abc import Mapping
@@ -8,11 +8,28 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from crmkit import clock
 from crmkit.access import Principal
 from crmkit.db import Database, Executor, Transaction
+from crmkit.ids import uuid7
 
 if TYPE_CHECKING:
+    from crmkit.clients import Clients
     from crmkit.contract import Method
+    from crmkit.references import References
+    from crmkit.rights import Rights
+
+
+@dataclass(slots=True)
+class Home:
+    """The running service that work is done in: its database and what it knows of the others."""
+
+    name: str
+    database: Database
+    rights: "Rights"
+    references: "References"
+    clients: "Clients"
+    settings: Any = None
 
 
 @dataclass(slots=True)
@@ -20,6 +37,7 @@ class Call:
     """One piece of work.
 
     Attributes:
+        home: The running service.
         principal: Who acts.
         now: The instant that everything in this work carries.
         tx: The transaction; begins with its first statement.
@@ -29,11 +47,12 @@ class Call:
         method: The RPC being answered; None while applying events or running jobs.
         metadata: The request's metadata, lower-case keys.
         response_headers: Metadata to send before the answer.
+        state: What parts of the same work tell one another.
     """
 
+    home: Home
     principal: Principal
     now: datetime
-    database: Database
     tx: Transaction
     correlation_id: str = ""
     causation_id: str = ""
@@ -41,11 +60,21 @@ class Call:
     imported: bool = False
     method: "Method | None" = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    deadline: datetime | None = None
     response_headers: list[tuple[str, str]] = field(default_factory=list)
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def reader(self) -> Executor:
         """Where to read: the transaction once it has begun, else a connection of its own."""
-        return self.tx if self.tx.begun else self.database
+        return self.tx if self.tx.begun else self.home.database
+
+
+def new_call(home: Home, principal: Principal, tx: Transaction | None = None) -> Call:
+    """Work that no request started: a job, or the first start."""
+    return Call(
+        home=home,
+        principal=principal,
+        now=clock.now(),
+        tx=tx or Transaction(home.database),
+        correlation_id=str(uuid7()),
+    )

@@ -1,0 +1,116 @@
+"""Calls to other services: one channel each, as this service or with the caller's own token."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import grpc
+
+from crmkit import contract
+from crmkit.call import Call
+from crmkit.errors import Failure, Unavailable
+from crmkit.service_tokens import ServiceKeys
+
+_ASK_SECONDS = 0.3
+_OPTIONS = [
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+]
+
+
+class Clients:
+    """Channels to the other services, opened when first needed."""
+
+    def __init__(self, addresses: Mapping[str, str], keys: ServiceKeys) -> None:
+        """Takes the address of each service, `host:port`."""
+        self._addresses = addresses
+        self._keys = keys
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """The channel to a service; raises Unavailable if the deployment has none."""
+        channel = self._channels.get(service)
+        if channel is None:
+            address = self._addresses.get(service)
+            if address is None:
+                msg = f"The service {service} is not part of this deployment."
+                raise Unavailable(msg)
+            channel = grpc.aio.insecure_channel(f"dns:///{address}", options=_OPTIONS)
+            self._channels[service] = channel
+        return channel
+
+    def as_service(self, on_behalf_of: str = "") -> tuple[tuple[str, str], ...]:
+        """Metadata of a call as this service, perhaps for a user (`users/{uuid}`)."""
+        metadata = (("authorization", f"Bearer {self._keys.token()}"),)
+        return (*metadata, ("x-on-behalf-of", on_behalf_of)) if on_behalf_of else metadata
+
+    def as_caller(self, call: Call) -> tuple[tuple[str, str], ...]:
+        """Metadata of a call with the rights of whoever this work is done for."""
+        authorization = call.metadata.get("authorization")
+        if authorization:
+            identity: tuple[tuple[str, str], ...] = (("authorization", authorization),)
+        else:
+            identity = self.as_service(call.principal.name if call.principal.user else "")
+        return (*identity, ("x-request-id", call.correlation_id))
+
+    async def call(
+        self,
+        service: str,
+        path: str,
+        request: Any,
+        answer: type[Any],
+        *,
+        metadata: tuple[tuple[str, str], ...],
+        timeout: float = 5.0,  # noqa: ASYNC109 - a gRPC deadline
+    ) -> Any:
+        """A unary call; raises grpc.aio.AioRpcError."""
+        stub = self.channel(service).unary_unary(
+            path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        return await stub(request, metadata=metadata, timeout=timeout)
+
+    async def exists(self, call: Call, collection: str, record_id: UUID) -> bool:
+        """Asks the owning service for a record, with the caller's rights.
+
+        Raises:
+            Unavailable: The service cannot be reached in time.
+        """
+        resource = contract.collections()[collection]
+        prefix = f"/crm.{resource.service}.v1.{resource.noun}Service/Get{resource.noun}"
+        method = next(
+            m
+            for m in contract.methods_of(
+                contract.services()[f"crm.{resource.service}.v1.{resource.noun}Service"]
+            )
+            if m.path == prefix
+        )
+        request = method.input(name=f"{collection}/{record_id}")
+        try:
+            found = await self.call(
+                resource.service,
+                prefix,
+                request,
+                method.output,
+                metadata=self.as_caller(call),
+                timeout=_ASK_SECONDS,
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}:
+                return False
+            raise unavailable(resource.service) from error
+        return not found.HasField("delete_time")
+
+    async def close(self) -> None:
+        """Closes every channel."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+def unavailable(service: str) -> Failure:
+    """The failure of a call to a service that cannot be reached."""
+    msg = f"The service {service} cannot be reached."
+    return Unavailable(msg, reason="SERVICE_UNAVAILABLE", retry_after=1)

@@ -1,0 +1,204 @@
+"""Entity ↔ message ↔ row, from the descriptor.
+
+One name runs through proto field, attribute, column and filter field. The codec is compiled once per
+resource and refuses to start where a field has no counterpart. How one field is converted stands in
+`field_codecs`.
+"""
+
+from dataclasses import MISSING, fields
+from typing import Any, Generic, TypeVar, get_type_hints
+from uuid import UUID
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from crmkit.aggregate import Record
+from crmkit.contract import ResourceContract
+from crmkit.errors import ContractError
+from crmkit.field_codecs import FieldCodec, Reference, compile_field, is_stored
+from crmkit.filters import FilterField
+from crmkit.statements import Row
+
+E = TypeVar("E", bound=Record)
+
+# Message fields that are made from the record's identity and version, not copied.
+_IDENTITY = frozenset({"name", "uid", "etag"})
+# Attributes that are not fields of the message.
+_INTERNAL = frozenset({"id", "version", "events"})
+
+
+class Codec(Generic[E]):
+    """Converts one resource; see the module."""
+
+    def __init__(
+        self,
+        contract: ResourceContract,
+        entity: type[E],
+        table: sa.Table,
+        *,
+        private: frozenset[str] = frozenset(),
+        unstored: frozenset[str] = frozenset(),
+    ) -> None:
+        """Compiles the conversions.
+
+        Args:
+            contract: The resource.
+            entity: Its dataclass.
+            table: Its table.
+            private: Attributes and columns that no message shows: a password's hash.
+            unstored: Message fields that are not kept: a key shown once.
+        """
+        self.contract = contract
+        self.entity = entity
+        self.table = table
+        hints = get_type_hints(entity)
+        descriptor = contract.message.DESCRIPTOR
+        self.fields: dict[str, FieldCodec] = {
+            field.name: compile_field(field, hints.get(field.name), contract.singular)
+            for field in descriptor.fields
+            if field.name not in _IDENTITY | unstored and is_stored(field)
+        }
+        self.defaults = {
+            f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+            for f in fields(entity)
+            if f.default is not MISSING or f.default_factory is not MISSING
+        }
+        self._refuse_differences(set(hints), private)
+        self._attributes = tuple(
+            name for name in hints if name not in {"events"} and not name.startswith("_")
+        )
+        self._loaders = tuple(
+            (name, self.fields[name].load if name in self.fields else None, self._width(name))
+            for name in self._attributes
+        )
+        self.columns = tuple(
+            column for name in self._attributes for column in self._columns_of(name)
+        )
+        self._plain = [(n, f.write) for n, f in self.fields.items()]
+        self._event = [
+            (n, f.write, f.personal_if) for n, f in self.fields.items() if not f.personal
+        ]
+        self.writable = frozenset(n for n, f in self.fields.items() if f.writable)
+        self.required = frozenset(n for n, f in self.fields.items() if f.required)
+
+    def _refuse_differences(self, attributes: set[str], private: frozenset[str]) -> None:
+        expected = set(self.fields) | _INTERNAL | private
+        columns = {column for name in attributes - {"events"} for column in self._column_names(name)}
+        differences = [
+            *(f"attribute {name} is missing" for name in sorted(expected - attributes)),
+            *(f"field {name} is missing" for name in sorted(attributes - expected)),
+            *(f"column {n} is missing" for n in sorted(columns - set(self.table.c.keys()))),
+            *(f"column {n} is not used" for n in sorted(set(self.table.c.keys()) - columns)),
+        ]
+        if differences:
+            msg = f"{self.contract.type}: {'; '.join(differences)}"
+            raise ContractError(msg)
+
+    def _column_names(self, attribute: str) -> tuple[str, ...]:
+        field = self.fields.get(attribute)
+        return field.column_names if field else (attribute,)
+
+    def _columns_of(self, attribute: str) -> tuple[sa.Column[Any], ...]:
+        return tuple(self.table.c[name] for name in self._column_names(attribute))
+
+    def _width(self, attribute: str) -> int:
+        return len(self._column_names(attribute))
+
+    # -- messages
+
+    def name_of(self, record_id: UUID) -> str:
+        """The resource name of a record."""
+        return f"{self.contract.collection}/{record_id}"
+
+    def to_message(self, entity: E) -> Any:  # noqa: ANN401 - the contract's generated class
+        """The whole record as its message."""
+        message = self.contract.message()
+        self._write_identity(entity, message)
+        for name, write in self._plain:
+            value = getattr(entity, name)
+            if value is not None:
+                write(message, value)
+        return message
+
+    def write_event(self, entity: E, message: Any) -> None:  # noqa: ANN401
+        """Fills the record into an event: everything but personal data."""
+        self._write_identity(entity, message)
+        for name, write, personal_if in self._event:
+            value = getattr(entity, name)
+            if value is None or (personal_if and getattr(entity, personal_if[0]) == personal_if[1]):
+                continue
+            write(message, value)
+
+    def _write_identity(self, entity: E, message: Any) -> None:  # noqa: ANN401
+        uid = str(entity.id)
+        message.name = f"{self.contract.collection}/{uid}"
+        message.uid = uid
+        message.etag = f'"{entity.version}"'
+
+    def read(self, message: Message, names: frozenset[str] | list[str]) -> dict[str, Any]:
+        """The values of some fields of a message; an absent one is the attribute's default.
+
+        Raises:
+            InvalidArgument: A value cannot be what its field means; the field is named.
+        """
+        values = {}
+        for name in names:
+            value = self.fields[name].read(message)
+            values[name] = self.defaults.get(name) if value is None else value
+        return values
+
+    def references(self, entity: E, names: frozenset[str] | list[str]) -> list[Reference]:
+        """What some fields of a record refer to."""
+        return [
+            reference
+            for name in names
+            if name in self.fields
+            for reference in self.fields[name].references(getattr(entity, name))
+        ]
+
+    def references_of(self, values: dict[str, Any]) -> list[Reference]:
+        """What values read from a message refer to."""
+        return [r for name, value in values.items() for r in self.fields[name].references(value)]
+
+    # -- rows
+
+    def to_row(self, entity: E) -> dict[str, Any]:
+        """The record as statement parameters, by column."""
+        row: dict[str, Any] = {}
+        for name in self._attributes:
+            field = self.fields.get(name)
+            if field is None:
+                row[name] = getattr(entity, name)
+            else:
+                field.store(row, getattr(entity, name))
+        return row
+
+    def from_row(self, row: Row) -> E:
+        """The record of a row selected with `columns`."""
+        values: dict[str, Any] = {}
+        index = 0
+        for name, load, width in self._loaders:
+            if load is None:
+                values[name] = row[index]
+            elif width == 1:
+                values[name] = load(row[index])
+            else:
+                values[name] = load(*row[index : index + width])
+            index += width
+        return self.entity(**values)
+
+    # -- filters
+
+    def filter_fields(self) -> dict[str, FilterField]:
+        """What `filter` and `order_by` may name."""
+        found = {
+            "name": FilterField(self.table.c.id, "reference", (self.contract.collection,)),
+        }
+        for name, field in self.fields.items():
+            if field.filter_kind:
+                column = self._columns_of(name)[0]
+                currency = self._columns_of(name)[1] if self._width(name) > 1 else None
+                found[name] = FilterField(
+                    column, field.filter_kind, field.filter_values, currency=currency
+                )
+        return found

@@ -1,0 +1,311 @@
+"""A collection of records: load, insert, save, list, look up; within the caller's record scope.
+
+Every change goes through here, whether it comes from an RPC, an import or an event: it checks the record,
+resolves its references, writes the row and publishes the events, all in the caller's transaction.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from crmkit import contract
+from crmkit.access import RecordScope, scope_condition, scope_parameters
+from crmkit.aggregate import Record
+from crmkit.call import Call
+from crmkit.codec import Codec
+from crmkit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from crmkit.feed import outbox
+from crmkit.filters import compile_filter
+from crmkit.ids import uuid7
+from crmkit.names import parse_name
+from crmkit.paging import Value, decode_token, encode_token, fingerprint, keyset_condition, parse_order_by
+from crmkit.publishing import outbox_events
+from crmkit.statements import Statement, compile_statement
+
+E = TypeVar("E", bound=Record)
+Rule = Callable[[Call, E, E | None], Awaitable[None]]
+
+
+# Lists and maps have no order.
+_UNORDERED = {"labels", "json_list", "references"}
+
+
+async def _no_rule(_call: Call, _after: Any, _before: Any) -> None:  # noqa: ANN401
+    return None
+
+
+class Collection(Generic[E]):
+    """The records of one resource in this service's database.
+
+    Args:
+        message: The resource's generated class.
+        entity: Its dataclass.
+        table: Its table.
+        natural_key: The field by which people tell records apart, for imports without an external id.
+        rule: What needs other records: called before every insert and save with the record after and
+            before the change (None for a new one); may change it or raise.
+        import_fields: Output-only fields that an import of history may set.
+        private: Attributes that no message shows.
+        unstored: Message fields that are not kept.
+    """
+
+    def __init__(
+        self,
+        message: type[Any],
+        entity: type[E],
+        table: sa.Table,
+        *,
+        natural_key: str = "display_name",
+        rule: Rule[E] = _no_rule,
+        import_fields: Sequence[str] = (),
+        private: frozenset[str] = frozenset(),
+        unstored: frozenset[str] = frozenset(),
+    ) -> None:
+        self.contract = contract.resource_of(message)
+        self.name = self.contract.collection
+        self.codec = Codec(self.contract, entity, table, private=private, unstored=unstored)
+        self.entity = entity
+        self.table = table
+        self.natural_key = natural_key
+        self.rule = rule
+        self.import_fields = frozenset(import_fields)
+        self.filter_fields = self.codec.filter_fields()
+        self.order_fields = {"id": table.c.id} | {
+            name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED
+        }
+        columns = self.codec.columns
+        by_id = sa.select(*columns).where(table.c.id == sa.bindparam("id", type_=sa.Uuid))
+        by_ids = sa.select(*columns).where(
+            table.c.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))
+        )
+        self._get = compile_statement(by_id)
+        self._lock = compile_statement(by_id.with_for_update())
+        self._batch_get = compile_statement(by_ids)
+        self._batch_lock = compile_statement(by_ids.order_by(table.c.id).with_for_update())
+        values = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns}
+        self._insert = compile_statement(table.insert().values(values))
+        changes = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns if c.name != "id"}
+        self._update = compile_statement(
+            table.update().where(table.c.id == sa.bindparam("id", type_=sa.Uuid)).values(changes)
+        )
+        self._first_page = lru_cache(maxsize=512)(self._compile_list)
+
+    # -- scope
+
+    def permission(self, verb: str) -> str:
+        """The permission for a verb on this collection: `sales.opportunities.get`."""
+        return f"{self.contract.service}.{self.name}.{verb}"
+
+    def scope(self, call: Call, permission: str) -> RecordScope:
+        """The records a caller may use with a permission; ALL for shared resources."""
+        scope = call.principal.require(permission)
+        return RecordScope.ALL if self.contract.shared else scope
+
+    def _required(self, call: Call) -> str:
+        if call.method is not None and call.method.permission:
+            return call.method.permission
+        return self.permission("get")
+
+    def not_found(self, name: str) -> NotFound:
+        """The failure for a record that is absent or out of scope."""
+        msg = f"There is no {name}."
+        return NotFound(msg, metadata={"resource": name})
+
+    # -- reading
+
+    async def get(
+        self, call: Call, name: str | UUID, *, permission: str = "", field: str = "name"
+    ) -> E:
+        """One record, deleted or not, within the caller's scope; raises NotFound."""
+        return await self._load(call, self._get, name, permission, field)
+
+    async def _load(
+        self, call: Call, statement: Statement, name: str | UUID, permission: str, field: str
+    ) -> E:
+        if isinstance(name, str):
+            record_id = parse_name(name, collection=self.name, field=field)
+        else:
+            record_id = name
+        scope = self.scope(call, permission or self._required(call))
+        executor = call.reader if statement is self._get else call.tx
+        row = await executor.fetch_one(statement, {"id": record_id})
+        if row is not None:
+            entity = self.codec.from_row(row)
+            if call.principal.covers(scope, entity.owner, entity.team):
+                return entity
+        raise self.not_found(self.codec.name_of(record_id))
+
+    async def get_many(self, call: Call, ids: Sequence[UUID], *, permission: str = "") -> list[E]:
+        """The records of these ids within the caller's scope, in any order; absent ones are left out."""
+        scope = self.scope(call, permission or self._required(call))
+        rows = await call.reader.fetch_all(self._batch_get, {"ids": list(ids)})
+        entities = [self.codec.from_row(row) for row in rows]
+        return [e for e in entities if call.principal.covers(scope, e.owner, e.team)]
+
+    async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:  # noqa: ANN401
+        """A page of records for a List request, and the token of the next page, empty on the last."""
+        scope = self.scope(call, self._required(call))
+        arguments = (request.filter, request.order_by, request.show_deleted)
+        orders = parse_order_by(request.order_by, self.order_fields)
+        print_ = fingerprint(self.name, *arguments)
+        if request.page_token:
+            position = decode_token(request.page_token, print_, orders)
+            statement = self._compile_list(*arguments, scope, position)
+        else:
+            statement = self._first_page(*arguments, scope)
+        parameters = {"row_limit": size + 1, **scope_parameters(call.principal, scope)}
+        rows = await call.reader.fetch_all(statement, parameters)
+        token = ""
+        if len(rows) > size:
+            rows = rows[:size]
+            last = dict(zip((c.name for c in self.codec.columns), rows[-1], strict=True))
+            token = encode_token([last[o.column.name] for o in orders], print_)
+        return [self.codec.from_row(row) for row in rows], token
+
+    def _compile_list(
+        self,
+        filter_text: str,
+        order_by: str,
+        show_deleted: bool,  # noqa: FBT001 - the key of a cache
+        scope: RecordScope,
+        position: Sequence[Value] | None = None,
+    ) -> Statement:
+        orders = parse_order_by(order_by, self.order_fields)
+        conditions = [
+            compile_filter(filter_text, self.filter_fields),
+            scope_condition(self.table, scope),
+            None if show_deleted else self.table.c.delete_time.is_(None),
+            keyset_condition(orders, position) if position is not None else None,
+        ]
+        query = (
+            sa.select(*self.codec.columns)
+            .where(*[c for c in conditions if c is not None])
+            .order_by(*[order.clause() for order in orders])
+            .limit(sa.bindparam("row_limit", type_=sa.Integer))
+        )
+        return compile_statement(query)
+
+    async def look_up(
+        self, call: Call, field: str, values: Sequence[str]
+    ) -> list[tuple[str, UUID]]:
+        """Pairs of (value, id) for records whose text field has one of the values."""
+        known = self.filter_fields.get(field)
+        if known is None or known.kind != "text":
+            msg = f"{self.name} cannot be looked up by {field or 'nothing'}."
+            raise InvalidArgument(msg, field="field")
+        scope = self.scope(call, self.permission("get"))
+        condition = scope_condition(self.table, scope)
+        query = sa.select(known.column, self.table.c.id).where(
+            known.column == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text))),
+            self.table.c.delete_time.is_(None),
+            *([condition] if condition is not None else []),
+        )
+        parameters = {"values": list(values), **scope_parameters(call.principal, scope)}
+        rows = await call.reader.fetch_all(compile_statement(query), parameters)
+        return [(row[0], row[1]) for row in rows]
+
+    # -- changing
+
+    def message(self, entity: E) -> Any:  # noqa: ANN401 - the contract's generated class
+        """The record as clients see it."""
+        return self.codec.to_message(entity)
+
+    @asynccontextmanager
+    async def changing(self, call: Call, request: Any) -> AsyncIterator[E]:  # noqa: ANN401
+        """The record that a custom method's request names, locked; saved when the block ends well."""
+        entity = await self.for_change(call, request.name, request.etag)
+        yield entity
+        await self.save(call, entity)
+
+    async def for_change(
+        self, call: Call, name: str | UUID, etag: str = "", *, deleted: bool = False, field: str = "name"
+    ) -> E:
+        """A record locked for a change.
+
+        Raises:
+            NotFound: There is none within the caller's scope.
+            FailedPrecondition: It is deleted (or, for an undelete, it is not).
+            Aborted: The etag is not the latest.
+        """
+        entity = await self._load(call, self._lock, name, "", field)
+        if not deleted and entity.delete_time is not None:
+            msg = f"{self.codec.name_of(entity.id)} is deleted; restore it first."
+            raise FailedPrecondition(msg, reason="RECORD_DELETED")
+        self.check_etag(entity, etag)
+        call.state[entity.id] = copy(entity)
+        return entity
+
+    def check_etag(self, entity: E, etag: str) -> None:
+        """Raises Aborted if an etag is given and is not the record's."""
+        if etag and etag.removeprefix("W/").strip('"') != str(entity.version):
+            msg = f"{self.codec.name_of(entity.id)} has changed since it was read."
+            raise Aborted(msg, reason="ETAG_MISMATCH", metadata={"etag": f'"{entity.version}"'})
+
+    def new(self, call: Call, values: dict[str, Any], *, record_id: UUID | None = None) -> E:
+        """A new record, not yet stored: owned by the caller unless the values say otherwise."""
+        stamps = {"create_time": call.now, "update_time": call.now, "creator": call.principal.user}
+        entity = self.entity(id=record_id or uuid7(), **{**stamps, **values})
+        if not self.contract.shared:
+            self._own(call, entity, entity.owner or call.principal.user)
+        return entity
+
+    def _own(self, call: Call, entity: E, owner: UUID | None) -> None:
+        entity.owner = owner
+        entity.team = call.home.rights.team_of(owner) if owner else None
+        scope = self.scope(call, self._required(call))
+        if not call.principal.covers(scope, entity.owner, entity.team):
+            msg = "The owner lies outside your record scope."
+            raise InvalidArgument(
+                msg, reason="OWNER_OUT_OF_SCOPE", field=f"{self.contract.singular}.owner"
+            )
+
+    async def insert(self, call: Call, entity: E) -> E:
+        """Stores a new record and publishes `created` (unless the record noted it itself)."""
+        await self._prepare(call, entity, None, self.codec.writable)
+        await call.tx.execute(self._insert, self.codec.to_row(entity))
+        await outbox.append(call.tx, outbox_events(self.codec, call, entity, "created"))
+        return entity
+
+    async def insert_many(self, call: Call, entities: Sequence[E]) -> None:
+        """Stores many new records, already prepared with `prepare`, with COPY."""
+        columns = [column.name for column in self.codec.columns]
+        rows = [self.codec.to_row(entity) for entity in entities]
+        await call.tx.copy(self.table.name, columns, [tuple(r[c] for c in columns) for r in rows])
+        events = [e for entity in entities for e in outbox_events(self.codec, call, entity, "created")]
+        await outbox.append_many(call.tx, events)
+
+    async def save(self, call: Call, entity: E, kind: str = "updated") -> E:
+        """Stores a changed record as its next version and publishes what it noted, else `kind`."""
+        before: E | None = call.state.get(entity.id)
+        changed = self.changed_fields(before, entity) if before is not None else []
+        if before is not None and entity.owner != before.owner and not self.contract.shared:
+            self._own(call, entity, entity.owner)
+        await self._prepare(call, entity, before, frozenset(changed))
+        entity.version += 1
+        entity.update_time = call.now
+        await call.tx.execute(self._update, self.codec.to_row(entity))
+        events = outbox_events(self.codec, call, entity, kind, changed)
+        await outbox.append(call.tx, events)
+        entity.events.clear()
+        return entity
+
+    def changed_fields(self, before: E, after: E) -> list[str]:
+        """The names of the fields that differ, sorted."""
+        fields = self.codec.fields
+        return sorted(n for n in fields if getattr(before, n) != getattr(after, n))
+
+    async def _prepare(
+        self, call: Call, entity: E, before: E | None, names: Iterable[str]
+    ) -> None:
+        entity.check()
+        await call.home.references.check(call, self.codec.references(entity, frozenset(names)))
+        await self.rule(call, entity, before)
+
+    async def prepare(self, call: Call, entity: E) -> None:
+        """What `insert` does before it writes: rules and references; for bulk inserts."""
+        await self._prepare(call, entity, None, self.codec.writable)

@@ -1,0 +1,190 @@
+"""What the descriptors say: methods with their rights, resources with their collections, events.
+
+Read once when a process starts. A method, resource or event that breaks a rule of contracts.md does not
+start: ContractError names it.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+import crm
+from crm.options.v1 import options_pb2
+from google.api import annotations_pb2, resource_pb2
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from crmkit.errors import ContractError
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An RPC and what its options say about it."""
+
+    name: str
+    path: str
+    service: str
+    access: int
+    permission: str
+    callers: frozenset[str]
+    saga: bool
+    idempotent: bool
+    reads_only: bool
+    input: type[Message]
+    output: type[Message]
+    client_streaming: bool
+    server_streaming: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceContract:
+    """A resource: `service` owns `collection`, whose records are `message`s."""
+
+    service: str
+    type: str
+    collection: str
+    singular: str
+    noun: str
+    shared: bool
+    message: type[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class EventContract:
+    """A domain event; `subject_field` holds the record, empty where the event has none."""
+
+    service: str
+    routing_key: str
+    type: str
+    subject_field: str
+    message: type[Message]
+
+
+@cache
+def _modules() -> tuple[ModuleType, ...]:
+    found = pkgutil.walk_packages(crm.__path__, "crm.")
+    return tuple(importlib.import_module(m.name) for m in found if m.name.endswith("_pb2"))
+
+
+def _descriptors() -> Iterable[Descriptor]:
+    for module in _modules():
+        yield from module.DESCRIPTOR.message_types_by_name.values()
+
+
+def service_of(package: str) -> str:
+    """The service that owns a proto package: `crm.sales.v1` → `sales`."""
+    return package.split(".")[1]
+
+
+@cache
+def resources() -> dict[str, ResourceContract]:
+    """Every resource, by resource type (`sales.crm/Opportunity`)."""
+    found: dict[str, ResourceContract] = {}
+    for descriptor in _descriptors():
+        options = descriptor.GetOptions()
+        if not options.HasExtension(resource_pb2.resource):
+            continue
+        resource = options.Extensions[resource_pb2.resource]
+        scope = options.Extensions[options_pb2.scope]
+        if scope == options_pb2.SCOPE_UNSPECIFIED:
+            msg = f"{descriptor.full_name}: the option scope is missing"
+            raise ContractError(msg)
+        found[resource.type] = ResourceContract(
+            service=service_of(descriptor.file.package),
+            type=resource.type,
+            collection=resource.plural,
+            singular=resource.pattern[0].rsplit("{", 1)[1].rstrip("}"),
+            noun=descriptor.name,
+            shared=scope == options_pb2.SHARED,
+            message=message_factory.GetMessageClass(descriptor),
+        )
+    return found
+
+
+def resource_of(message: type[Message]) -> ResourceContract:
+    """The resource whose records are of this message."""
+    options = message.DESCRIPTOR.GetOptions()
+    return resources()[options.Extensions[resource_pb2.resource].type]
+
+
+@cache
+def collections() -> dict[str, ResourceContract]:
+    """Every resource, by collection (`opportunities`)."""
+    return {resource.collection: resource for resource in resources().values()}
+
+
+@cache
+def events() -> dict[str, EventContract]:
+    """Every domain event, by routing key (`sales.opportunity.won`)."""
+    found: dict[str, EventContract] = {}
+    for descriptor in _descriptors():
+        routing_key = descriptor.GetOptions().Extensions[options_pb2.event]
+        if not routing_key:
+            continue
+        subject = descriptor.fields[0]
+        has_record = subject.message_type is not None and subject.message_type.GetOptions().HasExtension(
+            resource_pb2.resource
+        )
+        found[routing_key] = EventContract(
+            service=service_of(descriptor.file.package),
+            routing_key=routing_key,
+            type=descriptor.full_name,
+            subject_field=subject.name if has_record else "",
+            message=message_factory.GetMessageClass(descriptor),
+        )
+    return found
+
+
+@cache
+def services() -> dict[str, ServiceDescriptor]:
+    """Every gRPC service, by full name."""
+    return {
+        service.full_name: service
+        for module in _modules()
+        for service in module.DESCRIPTOR.services_by_name.values()
+    }
+
+
+def methods_of(service: ServiceDescriptor) -> list[Method]:
+    """A gRPC service's methods; raises ContractError where access is not said."""
+    return [_method(service, method) for method in service.methods]
+
+
+def _method(service: ServiceDescriptor, method: MethodDescriptor) -> Method:
+    options = method.GetOptions()
+    access = options.Extensions[options_pb2.access]
+    permission = options.Extensions[options_pb2.permission]
+    if access == options_pb2.ACCESS_UNSPECIFIED:
+        msg = f"{method.full_name}: the option access is missing"
+        raise ContractError(msg)
+    if (access == options_pb2.PERMISSION) != bool(permission):
+        msg = f"{method.full_name}: access PERMISSION and a permission go together"
+        raise ContractError(msg)
+    http = options.Extensions[annotations_pb2.http]
+    return Method(
+        name=method.name,
+        path=f"/{service.full_name}/{method.name}",
+        service=service_of(service.file.package),
+        access=access,
+        permission=permission,
+        callers=frozenset(options.Extensions[options_pb2.callers]),
+        saga=options.Extensions[options_pb2.saga],
+        idempotent=options.Extensions[options_pb2.idempotent],
+        reads_only=bool(http.get),
+        input=message_factory.GetMessageClass(method.input_type),
+        output=message_factory.GetMessageClass(method.output_type),
+        client_streaming=method.client_streaming,
+        server_streaming=method.server_streaming,
+    )
+
+
+@cache
+def permissions() -> tuple[str, ...]:
+    """Every permission that some method needs, sorted."""
+    return tuple(
+        sorted({m.permission for s in services().values() for m in methods_of(s) if m.permission})
+    )

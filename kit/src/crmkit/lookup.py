@@ -1,0 +1,32 @@
+"""LookupService: finds this service's records by what people call them, for other services' imports."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crm.common.v1 import lookup_pb2
+
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.errors import InvalidArgument
+
+
+class LookupService:
+    """Answers for the collections of one service, within the acting person's record scope."""
+
+    def __init__(self, collections: Mapping[str, Collection[Any]]) -> None:
+        self._collections = collections
+
+    async def LookUpRecords(  # noqa: N802 - the contract's name
+        self, request: lookup_pb2.LookUpRecordsRequest, call: Call
+    ) -> lookup_pb2.LookUpRecordsResponse:
+        """Finds records by the values of one text field."""
+        collection = self._collections.get(request.collection)
+        if collection is None:
+            msg = f"There is no collection {request.collection} here."
+            raise InvalidArgument(msg, field="collection")
+        found = await collection.look_up(call, request.field, list(request.values))
+        matches = [
+            lookup_pb2.LookUpRecordsResponse.Match(value=value, name=f"{collection.name}/{id_}")
+            for value, id_ in found
+        ]
+        return lookup_pb2.LookUpRecordsResponse(matches=matches)

@@ -1,0 +1,76 @@
+"""From a changed record to the events that tell of it."""
+
+from typing import Any, TypeVar
+
+from crmkit import contract
+from crmkit.aggregate import Record, RecordedEvent
+from crmkit.call import Call
+from crmkit.codec import Codec
+from crmkit.errors import ContractError
+from crmkit.feed.outbox import OutboxEvent
+from crmkit.ids import uuid7
+
+E = TypeVar("E", bound=Record)
+
+
+def outbox_events(
+    codec: Codec[E], call: Call, entity: E, kind: str, changed_fields: list[str] | None = None
+) -> list[OutboxEvent]:
+    """The events of one version of a record: those it noted; `kind` where it noted none.
+
+    A new record always starts with `created`: its history begins there.
+    """
+    recorded = list(entity.events)
+    kinds = {event.kind for event in recorded}
+    if not recorded or (kind == "created" and "created" not in kinds):
+        details: dict[str, object] = {"changed_fields": changed_fields} if kind == "updated" else {}
+        recorded.insert(0, RecordedEvent(kind, None, details))
+    return [_event(codec, call, entity, event, index) for index, event in enumerate(recorded)]
+
+
+def _event(
+    codec: Codec[E], call: Call, entity: E, event: RecordedEvent, index: int
+) -> OutboxEvent:
+    singular = codec.contract.singular
+    routing_key = f"{codec.contract.service}.{singular}.{event.kind}"
+    declared = contract.events().get(routing_key)
+    if declared is None:
+        msg = f"no event message declares {routing_key}"
+        raise ContractError(msg)
+    message: Any = declared.message()
+    codec.write_event(entity, getattr(message, singular))
+    for name, value in event.details.items():
+        if isinstance(value, list):
+            getattr(message, name).extend(value)
+        elif value is not None:
+            setattr(message, name, value)
+    return new_event(
+        call,
+        routing_key=routing_key,
+        subject=codec.name_of(entity.id),
+        subject_version=entity.version,
+        event_index=index,
+        effective_time=event.effective_time,
+        owner=entity.owner,
+        team=entity.team,
+        message=message,
+    )
+
+
+def new_event(call: Call, *, routing_key: str, message: Any, **attributes: Any) -> OutboxEvent:  # noqa: ANN401
+    """An event of this piece of work, with deterministic bytes."""
+    effective_time = attributes.pop("effective_time", None) or call.now
+    return OutboxEvent(
+        event_id=uuid7(),
+        type=message.DESCRIPTOR.full_name,
+        routing_key=routing_key,
+        time=call.now,
+        effective_time=effective_time,
+        actor=call.principal.name,
+        imported=call.imported,
+        correlation_id=call.correlation_id,
+        causation_id=call.causation_id,
+        traceparent=call.traceparent,
+        payload=message.SerializeToString(deterministic=True),
+        **attributes,
+    )

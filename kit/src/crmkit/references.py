@@ -1,0 +1,152 @@
+"""References between records, also across services (decision 11).
+
+A service keeps what it must know of other services' records in `known_record`, from their feeds. A write
+resolves its references there. An id that is not known yet is asked for once, with the caller's own rights.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from crmkit import contract
+from crmkit.call import Call
+from crmkit.errors import FailedPrecondition, NotFound
+from crmkit.feed.events import Event
+from crmkit.field_codecs import Reference
+from crmkit.names import parse_name
+from crmkit.schema import KNOWN_RECORD, KNOWN_TEAM, KNOWN_USER
+from crmkit.statements import Statement, compile_statement
+
+_IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
+
+# Asks the owning service whether a record is there: (call, collection, id) → found.
+Ask = Callable[[Call, str, UUID], Awaitable[bool]]
+
+
+def _present(table: sa.FromClause, deleted: sa.ColumnElement[Any]) -> Statement:
+    return compile_statement(sa.select(table.c.id, deleted).where(table.c.id == sa.any_(_IDS)))
+
+
+_KNOWN = {
+    "users": _present(KNOWN_USER, sa.literal(False)),  # noqa: FBT003 - a column's value
+    "teams": _present(KNOWN_TEAM, sa.literal(False)),  # noqa: FBT003
+}
+_KNOWN_RECORDS = compile_statement(
+    sa.select(KNOWN_RECORD.c.id, KNOWN_RECORD.c.deleted).where(
+        KNOWN_RECORD.c.collection == sa.bindparam("collection"), KNOWN_RECORD.c.id == sa.any_(_IDS)
+    )
+)
+
+
+class References:
+    """Checks that what a record refers to is there."""
+
+    def __init__(self, own: Mapping[str, sa.Table], ask: Ask) -> None:
+        """Takes the service's own tables by collection, and the way to ask other services."""
+        self._own = {
+            name: _present(table, table.c.delete_time.is_not(None)) for name, table in own.items()
+        }
+        self._ask = ask
+
+    async def confirm(self, call: Call, references: Iterable[Reference]) -> None:
+        """Asks the owning services for ids that are not known yet; called before a transaction.
+
+        Raises:
+            Unavailable: An owning service had to be asked and cannot be reached.
+        """
+        confirmed: set[UUID] = call.state.setdefault("confirmed_references", set())
+        for collection, wanted in _by_collection(references).items():
+            if collection in self._own:
+                continue
+            found = await self._find(call, collection, [r.id for r in wanted])
+            for reference in wanted:
+                if reference.id not in found and await self._ask(call, collection, reference.id):
+                    confirmed.add(reference.id)
+
+    async def check(self, call: Call, references: Iterable[Reference]) -> None:
+        """Checks references that are new or changed.
+
+        Raises:
+            NotFound: `REFERENCE_NOT_FOUND`, naming the field.
+            FailedPrecondition: `REFERENCE_DELETED`, naming the field.
+        """
+        confirmed: set[UUID] = call.state.get("confirmed_references", set())
+        for collection, wanted in _by_collection(references).items():
+            found = await self._find(call, collection, [r.id for r in wanted])
+            for reference in wanted:
+                if reference.id in confirmed or _is_caller(call, reference):
+                    continue
+                _refuse_absent(reference, found.get(reference.id))
+
+    async def _find(self, call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool]:
+        """Id → whether it is deleted."""
+        statement = self._own.get(collection) or _KNOWN.get(collection)
+        if statement is not None:
+            rows = await call.reader.fetch_all(statement, {"ids": ids})
+        else:
+            parameters = {"collection": collection, "ids": ids}
+            rows = await call.reader.fetch_all(_KNOWN_RECORDS, parameters)
+        return {row[0]: row[1] for row in rows}
+
+
+def _by_collection(references: Iterable[Reference]) -> dict[str, list[Reference]]:
+    groups: dict[str, list[Reference]] = defaultdict(list)
+    for reference in references:
+        groups[reference.collection].append(reference)
+    return groups
+
+
+def _is_caller(call: Call, reference: Reference) -> bool:
+    return reference.collection == "users" and reference.id == call.principal.user
+
+
+def _refuse_absent(reference: Reference, deleted: bool | None) -> None:  # noqa: FBT001 - a column
+    name = f"{reference.collection}/{reference.id}"
+    if deleted is None:
+        msg = f"{reference.path} refers to {name}, which does not exist."
+        raise NotFound(msg, reason="REFERENCE_NOT_FOUND", field=reference.path)
+    if deleted:
+        msg = f"{reference.path} refers to {name}, which is deleted."
+        raise FailedPrecondition(msg, reason="REFERENCE_DELETED", field=reference.path)
+
+
+# -- the projection of other services' records
+
+
+def _put() -> Statement:
+    values = {c.name: sa.bindparam(c.name, type_=c.type) for c in KNOWN_RECORD.columns}
+    statement = insert(KNOWN_RECORD).values(values)
+    changes = {n: statement.excluded[n] for n in ("owner", "team", "deleted")}
+    return compile_statement(
+        statement.on_conflict_do_update(index_elements=["collection", "id"], set_=changes)
+    )
+
+
+_PUT = _put()
+
+
+async def _record_changed(event: Event, call: Call) -> None:
+    declared = contract.events()[event.routing_key]
+    record = getattr(event.message, declared.subject_field)
+    collection = record.name.split("/")[0]
+    await call.tx.execute(
+        _PUT,
+        {
+            "collection": collection,
+            "id": parse_name(record.name, collection=collection, field="name"),
+            "owner": event.owner,
+            "team": event.team,
+            "deleted": record.HasField("delete_time"),
+            "merged_into": None,
+        },
+    )
+
+
+def handlers(collections: Iterable[str]) -> dict[str, Callable[[Event, Call], Awaitable[None]]]:
+    """The event handlers that keep these collections of other services known."""
+    known = contract.collections()
+    return {f"{known[c].service}.{known[c].singular}.*": _record_changed for c in collections}

@@ -1,0 +1,150 @@
+"""The standard methods of AIP-131 to 135, 164 and 231 over a collection.
+
+A servicer defines only what its resource does differently; every other standard method comes from here.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.contract import Method
+from crmkit.errors import FailedPrecondition, InvalidArgument
+from crmkit.fieldmask import masked_fields
+from crmkit.names import parse_name
+from crmkit.paging import page_size
+
+Handler = Callable[[Any, Call], Awaitable[Any]]
+
+
+def standard_method(collection: Collection[Any], method: Method) -> Handler | None:
+    """The kit's implementation of a method, if it is a standard one of this collection."""
+    noun = collection.contract.noun
+    plural = method.name.removeprefix("List").removeprefix("BatchGet")
+    makers = {
+        f"Get{noun}": _get,
+        f"Create{noun}": _create,
+        f"Update{noun}": _update,
+        f"Delete{noun}": _delete,
+        f"Undelete{noun}": _undelete,
+        f"List{plural}": _list,
+        f"BatchGet{plural}": _batch_get,
+    }
+    maker = makers.get(method.name)
+    return maker(collection, method) if maker else None
+
+
+def _get(collection: Collection[Any], _method: Method) -> Handler:
+    async def get(request: Any, call: Call) -> Any:
+        return collection.message(await collection.get(call, request.name))
+
+    return get
+
+
+def _records_field(method: Method) -> str:
+    return next(f.name for f in method.output.DESCRIPTOR.fields if f.message_type is not None)
+
+
+def _list(collection: Collection[Any], method: Method) -> Handler:
+    field = _records_field(method)
+
+    async def list_(request: Any, call: Call) -> Any:
+        size = page_size(request.page_size)
+        entities, token = await collection.list_page(call, request, size)
+        to_message = collection.codec.to_message
+        return method.output(
+            **{field: [to_message(e) for e in entities], "next_page_token": token}
+        )
+
+    return list_
+
+
+def _batch_get(collection: Collection[Any], method: Method) -> Handler:
+    field = _records_field(method)
+
+    async def batch_get(request: Any, call: Call) -> Any:
+        ids = [parse_name(n, collection=collection.name, field="names") for n in request.names]
+        found = {e.id: e for e in await collection.get_many(call, ids)}
+        for record_id in ids:
+            if record_id not in found:
+                raise collection.not_found(collection.codec.name_of(record_id))
+        return method.output(**{field: [collection.message(found[i]) for i in ids]})
+
+    return batch_get
+
+
+async def draft(collection: Collection[Any], call: Call, message: Any) -> Any:
+    """A new record with the fields that a Create request fills; not yet stored."""
+    names = masked_fields([], message, collection.codec.writable)
+    values = collection.codec.read(message, names)
+    entity = collection.new(call, values)
+    await call.home.references.confirm(call, collection.codec.references(entity, names))
+    return entity
+
+
+def _create(collection: Collection[Any], _method: Method) -> Handler:
+    field = collection.contract.singular
+
+    async def create(request: Any, call: Call) -> Any:
+        entity = await draft(collection, call, getattr(request, field))
+        return collection.message(await collection.insert(call, entity))
+
+    return create
+
+
+async def change(collection: Collection[Any], call: Call, request: Any) -> tuple[Any, list[str]]:
+    """The record of an Update request with its new values; not yet stored; and the fields named."""
+    message = getattr(request, collection.contract.singular)
+    codec = collection.codec
+    names = masked_fields(request.update_mask.paths, message, codec.writable)
+    values = codec.read(message, names)
+    await call.home.references.confirm(call, codec.references_of(values))
+    path = f"{collection.contract.singular}.name"
+    entity = await collection.for_change(call, message.name, message.etag, field=path)
+    for name, value in values.items():
+        _set(collection, entity, name, value)
+    return entity, names
+
+
+def _set(collection: Collection[Any], entity: Any, name: str, value: Any) -> None:
+    field = collection.codec.fields[name]
+    path = f"{collection.contract.singular}.{name}"
+    if field.required and value in (None, "", []):
+        msg = f"{path} is required and cannot be cleared."
+        raise InvalidArgument(msg, reason="REQUIRED_FIELD", field=path)
+    if field.immutable and value != getattr(entity, name):
+        msg = f"{path} cannot be changed after creation."
+        raise InvalidArgument(msg, reason="IMMUTABLE_FIELD", field=path)
+    setattr(entity, name, value)
+
+
+def _update(collection: Collection[Any], _method: Method) -> Handler:
+    async def update(request: Any, call: Call) -> Any:
+        entity, _ = await change(collection, call, request)
+        return collection.message(await collection.save(call, entity))
+
+    return update
+
+
+def _delete(collection: Collection[Any], _method: Method) -> Handler:
+    async def delete(request: Any, call: Call) -> Any:
+        entity = await collection.for_change(call, request.name, request.etag, deleted=True)
+        if entity.delete_time is not None:
+            msg = f"{request.name} is deleted already."
+            raise FailedPrecondition(msg, reason="ALREADY_DELETED")
+        entity.delete_time = call.now
+        return collection.message(await collection.save(call, entity, "deleted"))
+
+    return delete
+
+
+def _undelete(collection: Collection[Any], _method: Method) -> Handler:
+    async def undelete(request: Any, call: Call) -> Any:
+        entity = await collection.for_change(call, request.name, request.etag, deleted=True)
+        if entity.delete_time is None:
+            msg = f"{request.name} is not deleted."
+            raise FailedPrecondition(msg, reason="NOT_DELETED")
+        entity.delete_time = None
+        return collection.message(await collection.save(call, entity, "undeleted"))
+
+    return undelete

@@ -1,0 +1,80 @@
+"""What a service is: the table of contents that each `service.py` fills in."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crmkit import contract
+from crmkit.call import Call, Home
+from crmkit.collection import Collection
+from crmkit.contract import Method
+from crmkit.errors import ContractError
+from crmkit.feed.events import Event
+from crmkit.resources import standard_method
+
+EventHandler = Callable[[Event, Call], Awaitable[None]]
+JobHandler = Callable[[Call, dict[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service, declared.
+
+    Attributes:
+        name: Its name in packages, permissions and queues.
+        migrations: Folder of its Alembic migrations.
+        collections: The resources it owns.
+        servicers: gRPC service name → object with the methods that the kit does not provide.
+        knows: Collections of other services that its records refer to.
+        consumes: Routing key → handler of other services' events; handlers write only this database.
+        jobs: Kind → handler of durable jobs.
+        on_first_start: Run once the database is up to date, in one transaction; must be repeatable.
+        background: Loops that run beside the server until told to stop.
+    """
+
+    name: str
+    migrations: Path
+    collections: Sequence[Collection[Any]] = ()
+    servicers: Mapping[str, Any] = field(default_factory=dict)
+    knows: Sequence[str] = ()
+    consumes: Mapping[str, EventHandler] = field(default_factory=dict)
+    jobs: Mapping[str, JobHandler] = field(default_factory=dict)
+    on_first_start: Callable[[Call], Awaitable[None]] | None = None
+    start: Callable[[Home], Awaitable[None]] | None = None
+
+    def functions(self, extra: Mapping[str, Any]) -> list[tuple[Method, Callable[..., Any]]]:
+        """Every method of the service's packages with its implementation.
+
+        Args:
+            extra: Servicers that the kit adds: feed, look-up, events, imports.
+
+        Raises:
+            ContractError: A method of the contract has no implementation.
+        """
+        servicers = {**extra, **self.servicers}
+        by_noun = {c.contract.noun: c for c in self.collections}
+        found: list[tuple[Method, Callable[..., Any]]] = []
+        for full_name, descriptor in contract.services().items():
+            if full_name not in servicers and not full_name.startswith(f"crm.{self.name}.v1."):
+                continue
+            servicer = servicers.get(full_name)
+            collection = by_noun.get(descriptor.name.removesuffix("Service"))
+            for method in contract.methods_of(descriptor):
+                function = getattr(servicer, method.name, None)
+                if function is None and collection is not None:
+                    function = standard_method(collection, method)
+                if function is None:
+                    msg = f"{method.path} has no implementation"
+                    raise ContractError(msg)
+                found.append((method, function))
+        return found
+
+    def sources(self) -> set[str]:
+        """The services whose events it reads; identity's always, for rights."""
+        known = contract.collections()
+        return {
+            "identity",
+            *(known[c].service for c in self.knows),
+            *(routing_key.split(".")[0] for routing_key in self.consumes),
+        }

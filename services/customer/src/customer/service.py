@@ -1,0 +1,16 @@
+"""The customer service's table of contents."""
+
+from pathlib import Path
+
+from crmkit.service import Service
+
+from customer.messaging.consumed import HANDLERS
+from customer.storage.account import ACCOUNTS
+from customer.storage.contact import CONTACTS
+
+SERVICE = Service(
+    name="customer",
+    migrations=Path(__file__).parent / "migrations",
+    collections=[ACCOUNTS, CONTACTS],
+    consumes=HANDLERS,
+)

@@ -1,0 +1,5 @@
+"""The customer service's tables."""
+
+import sqlalchemy as sa
+
+CUSTOMER = sa.MetaData()
