@@ -30,9 +30,7 @@ def test_each_database_is_a_copy_of_the_template_and_no_other_sees_it(
 async def test_a_confirmed_message_survives_a_kill_of_the_broker(rabbitmq: RabbitMQ) -> None:
     async with await aio_pika.connect(rabbitmq.url) as connection:
         channel = await connection.channel(publisher_confirms=True)
-        await channel.declare_queue(
-            "notes", durable=True, arguments={"x-queue-type": "quorum"}
-        )
+        await channel.declare_queue("notes", durable=True)
         message = aio_pika.Message(b"hello", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, routing_key="notes")
     rabbitmq.restart()

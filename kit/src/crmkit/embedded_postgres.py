@@ -27,7 +27,7 @@ from crmkit.postgres_databases import create_database, drop_database
 from crmkit.postgres_programs import copy_binaries, postgres_owner, run_program
 
 SUPERUSER = "crm"
-_SECONDS_TO_RETRY = 30.0  # for leftovers of a killed server to disappear
+_SECONDS_TO_RETRY = 30.0  # while leftovers of a killed server disappear
 _SECONDS_TO_RECOVER = 300.0  # for a living server to replay its log
 _SECONDS_TO_STOP = 30.0
 _LARGEST_LOG = 10_000_000  # bytes; a longer one is set aside at the next start
@@ -109,6 +109,8 @@ class EmbeddedPostgres:
         if self._lock is None:
             return
         self._stop_server()
+        with suppress(OSError):
+            self._socket_dir.rmdir()
         self._lock.close()
         self._lock = None
 
@@ -253,9 +255,8 @@ class EmbeddedPostgres:
             command = (_PROCESSES / str(pid) / "cmdline").read_text(errors="replace")
         except OSError:  # it has just ended
             return False
-        return f"--cluster_name={self._name}" in command or command.startswith(
-            f"postgres: {self._name}: "
-        )
+        marks = (f"--cluster_name={self._name}", f"postgres: {self._name}: ")
+        return any(mark in command for mark in marks)
 
     def _remove_stale_pid_file(self) -> None:
         """Removes a dead server's file once nothing of that server is left.
@@ -263,7 +264,7 @@ class EmbeddedPostgres:
         PostgreSQL does so itself unless its number was given to another process since, which is common in
         containers. All processes are looked at because backends may outlive a killed server.
         """
-        if self._pid_in_file() is None or not _PROCESSES.exists():
+        if not _PROCESSES.exists():
             return
         numbers = (int(entry.name) for entry in _PROCESSES.iterdir() if entry.name.isdecimal())
         if not any(self._works_here(number) for number in numbers):
