@@ -1,4 +1,4 @@
-"""An event on its way: row of the log ↔ `FeedEvent` ↔ AMQP message, and the chain over all of them."""
+"""An event on its way: row of the log ↔ `FeedEvent` ↔ AMQP message, and the chain over all."""
 
 import hashlib
 from collections.abc import Mapping
@@ -226,15 +226,16 @@ def from_amqp(message: AbstractIncomingMessage) -> tuple[FeedEvent, str]:
     """The event in a message, and the id of its feed; raises UndecodableEvent if it is not one."""
     headers: Mapping[str, Any] = message.headers
     try:
-        wire = FeedEvent(
-            event_id=message.message_id,
-            type=message.type,
-            routing_key=message.routing_key,
-            payload=message.body,
-            chain=bytes.fromhex(headers["chain"]),
-            **{field: headers[header] for header, field in _HEADERS.items()},
-            **{f: datetime.fromisoformat(headers[h]) for h, f in _TIMES.items()},
-        )
+        fields: dict[str, Any] = {
+            "event_id": message.message_id,
+            "type": message.type,
+            "routing_key": message.routing_key,
+            "payload": message.body,
+            "chain": bytes.fromhex(headers["chain"]),
+        }
+        fields |= {field: headers[header] for header, field in _HEADERS.items()}
+        fields |= {f: datetime.fromisoformat(headers[h]) for h, f in _TIMES.items()}
+        wire = FeedEvent(**fields)
         return wire, str(headers["feedid"])
     except (KeyError, TypeError, ValueError) as error:
         msg = f"Message {message.message_id} is not an event."

@@ -1,7 +1,7 @@
 """Reading a service's own event log, and waiting for more of it.
 
-The sequencer of this process hands over what it has just committed, so that readers need not ask the
-database; another process's progress is seen within a quarter of a second.
+The sequencer of this process hands over what it has just committed, so that readers need not ask
+the database; another process's progress is seen within a quarter of a second.
 """
 
 import asyncio
@@ -63,16 +63,22 @@ class Feed:
     """A service's own feed, shared by everything in this process that reads it."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._recent: deque[FeedEvent] = deque()
         self._recent_bytes = 0
         self._last_seq = 0
         self._looked = float("-inf")
         self._moved = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends the streams that wait for more: the process stops."""
+        self._closed = True
+        self._moved.set()
 
     async def head(self) -> FeedHead:
         """Where the feed stands now; raises Unavailable before the tables have been prepared."""
-        row = await self._database.fetch_one(_READ_HEAD)
+        row = await self.database.fetch_one(_READ_HEAD)
         if row is None:
             msg = "The feed has not been prepared."
             raise Unavailable(msg, reason="FEED_NOT_READY")
@@ -80,11 +86,14 @@ class Feed:
         return FeedHead(*row)
 
     async def read(self, after_seq: int, count: int) -> list[FeedEvent]:
-        """Events after a number, oldest first: at most `count`, about 3 MiB; at least one if any."""
+        """Events after a number, oldest first: at most `count` and about 3 MiB, one if any."""
         recent = self._recent
         if recent and recent[0].feed_seq <= after_seq + 1:
             return _page(recent, after_seq + 1 - recent[0].feed_seq, count)
-        rows = await self._database.fetch_all(_READ, {"after": after_seq, "count": count})
+        known = self._last_seq
+        rows = await self.database.fetch_all(_READ, {"after": after_seq, "count": count})
+        if not rows and known == self._last_seq > after_seq:
+            self._last_seq = after_seq  # a restored log is shorter than the one we knew
         return [from_row(row) for row in rows]
 
     def advanced(self, last_seq: int, events: Sequence[FeedEvent] = ()) -> None:
@@ -113,8 +122,11 @@ class Feed:
         self._recent_bytes = 0
 
     async def wait_beyond(self, seq: int) -> None:
-        """Returns once the feed has an event after this number."""
+        """Returns once the feed has an event after this number; raises Unavailable when closed."""
         while self._last_seq <= seq:
+            if self._closed:
+                msg = "The service is stopping."
+                raise Unavailable(msg)
             moved = self._moved
             try:
                 async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):

@@ -64,8 +64,8 @@ class OutboxEvent:
 async def append(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
     """Queues the events behind the transaction's earlier statements.
 
-    The record's row must have been changed (and thereby locked) before: the order of a record's events
-    rests on it.
+    The record's row must have been changed (and thereby locked) before: the order of a record's
+    events rests on it.
     """
     for event in events:
         await tx.execute(_INSERT, dict(zip(EVENT_COLUMNS, _values(event), strict=True)))

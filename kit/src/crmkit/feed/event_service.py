@@ -1,0 +1,184 @@
+"""Events for people and front ends: only those of records that the caller may read."""
+
+import base64
+import struct
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from crm.common.v1 import event_pb2
+from crm.common.v1.feed_pb2 import FeedEvent
+from google.protobuf.json_format import MessageToDict
+
+from crmkit import contract
+from crmkit.access import RecordScope, scope_condition
+from crmkit.call import Call
+from crmkit.errors import InvalidArgument
+from crmkit.feed.events import (
+    LOG_COLUMNS,
+    Event,
+    UndecodableEvent,
+    UnknownEventType,
+    decode_message,
+)
+from crmkit.feed.events import from_row as event_from_row
+from crmkit.feed.feed import PAGE_BYTES, Feed, FeedHead
+from crmkit.schema import EVENT_LOG
+from crmkit.statements import Row, compile_statement
+
+Visible = Callable[[Call, str], RecordScope]
+
+_DEFAULT_PAGE = 50
+_MAX_PAGE = 1000
+# So many events are looked at for one page; a page may therefore be short, and still be continued.
+_WINDOW = 50_000
+_CURSOR = struct.Struct(">4sQ")
+
+_collection = sa.func.split_part(EVENT_LOG.c.subject, "/", 1)
+
+
+def _in_scope(scope: RecordScope) -> sa.ColumnElement[bool]:
+    names = sa.bindparam(f"collections_{scope.name.lower()}", type_=sa.ARRAY(sa.Text))
+    named = _collection == sa.any_(names)
+    condition = scope_condition(EVENT_LOG, scope)
+    return named if condition is None else sa.and_(named, condition)
+
+
+_SCOPES = (RecordScope.OWN, RecordScope.TEAM, RecordScope.SUBTREE, RecordScope.ALL)
+_visible_after = (
+    sa.select(*(EVENT_LOG.c[name] for name in LOG_COLUMNS))
+    .where(EVENT_LOG.c.feed_seq > sa.bindparam("after"))
+    .where(sa.or_(*(_in_scope(scope) for scope in _SCOPES)))
+    .order_by(EVENT_LOG.c.feed_seq)
+    .limit(sa.bindparam("count"))
+)
+_READ = compile_statement(_visible_after.where(EVENT_LOG.c.feed_seq <= sa.bindparam("until")))
+_READ_OF_SUBJECT = compile_statement(
+    _visible_after.where(EVENT_LOG.c.subject == sa.bindparam("subject"))
+)
+
+
+class EventService:
+    """A package's `EventService`."""
+
+    def __init__(self, feed: Feed, visible: Visible) -> None:
+        """Serves the events of a service's own records.
+
+        Args:
+            feed: The service's feed.
+            visible: The scope in which a caller may read the records of a collection; NONE for
+                collections of other services.
+        """
+        self._feed = feed
+        self._visible = visible
+        self._collections = frozenset(contract.collections())
+
+    async def ListEvents(
+        self, request: event_pb2.ListEventsRequest, call: Call
+    ) -> event_pb2.ListEventsResponse:
+        """Events after a position, oldest first."""
+        head = await self._feed.head()
+        after = _position(request.cursor, head) if request.cursor else 0
+        count = min(max(request.page_size, 0) or _DEFAULT_PAGE, _MAX_PAGE)
+        parameters = {"after": after, "count": count, **self._scope_parameters(call)}
+        if request.subject:
+            until = head.last_seq
+            read, parameters["subject"] = _READ_OF_SUBJECT, request.subject
+        else:
+            until = min(after + _WINDOW, head.last_seq)
+            read, parameters["until"] = _READ, until
+        rows = await self._feed.database.fetch_all(read, parameters)
+        events = _page(rows, head)
+        last = rows[len(events) - 1][0] if events else after
+        # A full page goes on after its last event, any other after all that was looked at.
+        end = last if len(events) == count or len(events) < len(rows) else max(last, until)
+        return event_pb2.ListEventsResponse(events=events, next_cursor=_cursor(head, end))
+
+    async def StreamEvents(
+        self, request: event_pb2.StreamEventsRequest, call: Call
+    ) -> AsyncIterator[event_pb2.DomainEvent]:
+        """Events after a position, or only new ones, until the caller goes away."""
+        head = await self._feed.head()
+        position = _position(request.cursor, head) if request.cursor else head.last_seq
+        while True:
+            events = await self._feed.read(position, _MAX_PAGE)
+            for wire in events:
+                if self._may_see(call, Event(wire)):
+                    yield _domain_event(wire, head)
+            if events:
+                position = events[-1].feed_seq
+            else:
+                await self._feed.wait_beyond(position)
+
+    def _scope_parameters(self, call: Call) -> dict[str, Any]:
+        by_scope: dict[RecordScope, list[str]] = {scope: [] for scope in _SCOPES}
+        for collection in self._collections:
+            scope = self._visible(call, collection)
+            if scope is not RecordScope.NONE:
+                by_scope[scope].append(collection)
+        principal = call.principal
+        return {
+            **{f"collections_{scope.name.lower()}": by_scope[scope] for scope in _SCOPES},
+            "scope_user": principal.user,
+            "scope_team": principal.team,
+            "scope_teams": list(principal.subtree),
+        }
+
+    def _may_see(self, call: Call, event: Event) -> bool:
+        collection = event.subject.split("/", 1)[0]
+        if collection not in self._collections:
+            return False
+        scope = self._visible(call, collection)
+        if scope is RecordScope.NONE:
+            return False
+        return call.principal.covers(scope, event.owner, event.team)
+
+
+def _page(rows: Iterable[Row], head: FeedHead) -> list[event_pb2.DomainEvent]:
+    page: list[event_pb2.DomainEvent] = []
+    size = 0
+    for row in rows:
+        event = _domain_event(event_from_row(row), head)
+        size += event.ByteSize()
+        if page and size > PAGE_BYTES:
+            break
+        page.append(event)
+    return page
+
+
+def _domain_event(wire: FeedEvent, head: FeedHead) -> event_pb2.DomainEvent:
+    shown = event_pb2.DomainEvent(
+        cursor=_cursor(head, wire.feed_seq),
+        event_id=wire.event_id,
+        kind=wire.routing_key,
+        subject=wire.subject,
+        record_time=wire.time,
+        effective_time=wire.effective_time,
+        actor=wire.actor,
+    )
+    try:
+        message = decode_message(wire)
+    except (UnknownEventType, UndecodableEvent):
+        return shown  # written by another version; the envelope still says what happened
+    shown.data.update(MessageToDict(message, preserving_proto_field_name=True))
+    return shown
+
+
+# -- cursors: the feed's identity and a position, so that a restored feed refuses old ones
+
+
+def _cursor(head: FeedHead, seq: int) -> str:
+    return base64.urlsafe_b64encode(_CURSOR.pack(head.feed_id.bytes[:4], seq)).decode()
+
+
+def _position(cursor: str, head: FeedHead) -> int:
+    try:
+        identity, seq = _CURSOR.unpack(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (ValueError, struct.error) as error:
+        msg = "cursor is not one that this service gave out"
+        raise InvalidArgument(msg, reason="INVALID_CURSOR", field="cursor") from error
+    if identity != head.feed_id.bytes[:4] or not 0 <= seq <= head.last_seq:
+        msg = "cursor belongs to a feed that was replaced: start without one"
+        raise InvalidArgument(msg, reason="INVALID_CURSOR", field="cursor")
+    position: int = seq
+    return position
