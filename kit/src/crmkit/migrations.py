@@ -10,7 +10,6 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from psycopg import sql
 
 from crmkit.errors import FailedPrecondition
 
@@ -90,11 +89,3 @@ def require_current(url: str, folder: Path) -> None:
         msg = f"The database lacks the migrations {names}; run `crm migrate` first."
         raise FailedPrecondition(msg, reason="SCHEMA_OUTDATED")
 
-
-def create_database(admin_url: str, name: str) -> None:
-    """Creates a database where it is missing."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-        if found.fetchone() is None:
-            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

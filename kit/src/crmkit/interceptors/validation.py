@@ -46,10 +46,8 @@ def _invalid(found: list[Any]) -> InvalidArgument:
 def _path(field: Any) -> str:
     parts = []
     for element in field.elements:
-        index = ""
-        if element.WhichOneof("subscript") == "index":
-            index = f"[{element.index}]"
-        parts.append(f"{element.field_name}{index}")
+        at = element.subscript
+        parts.append(f"{element.field_name}[{at.value}]" if at else element.field_name)
     return ".".join(parts)
 
 

@@ -1,7 +1,7 @@
-"""Help for tests: real servers as pytest fixtures (`plugin`), polling with a deadline, free ports."""
+"""Help for tests: real servers as pytest fixtures (`plugin`), waiting with a deadline, ports."""
 
-from crmkit.testing.polling import eventually, eventually_sync
 from crmkit.ports import free_port
+from crmkit.testing.polling import eventually, eventually_sync
 from crmkit.testing.postgres import TestServer
 from crmkit.testing.rabbitmq import RabbitMQ
 

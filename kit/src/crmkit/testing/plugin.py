@@ -11,6 +11,7 @@ from crmkit.embedded_postgres import EmbeddedPostgres
 from crmkit.testing.postgres import TestServer
 from crmkit.testing.rabbitmq import RabbitMQ
 
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[TestServer]:
     """A PostgreSQL server: the one of CRM_TEST_DATABASE_URL, else one of the session's own."""

@@ -4,16 +4,24 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout: float = ...) -> T: ...  # noqa: ASYNC109
+
+
+@overload
+async def eventually(predicate: Callable[[], T], timeout: float = ...) -> T: ...  # noqa: ASYNC109
+
+
 async def eventually(
-    predicate: Callable[[], T | Awaitable[T]],
+    predicate: Callable[[], Any],
     timeout: float = 10,  # noqa: ASYNC109 - the deadline is what this function is about
-) -> T:
+) -> Any:
     """Calls a predicate, plain or async, until its answer is true, and returns that answer.
 
     Args:
@@ -26,7 +34,7 @@ async def eventually(
     deadline = time.monotonic() + timeout
     while True:
         answer = predicate()
-        value: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() > deadline:

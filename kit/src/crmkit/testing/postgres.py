@@ -13,7 +13,7 @@ class TestServer:
     __test__ = False
 
     def __init__(self, server_url: str) -> None:
-        """Takes the URL of any database of the server, signed in as one who may create databases."""
+        """Takes the URL of any database of the server, by one who may create databases."""
         self.server_url = server_url
         self._session = secrets.token_hex(4)
         self._templates: dict[str, str] = {}
@@ -29,7 +29,7 @@ class TestServer:
 
         Args:
             name: The template's name within the session, such as the service's.
-            prepare: Gets the URL of the empty database and migrates it; it must close its connections.
+            prepare: Gets the URL of the empty database, migrates it and disconnects.
         """
         if name not in self._templates:
             database = self._create(name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from crmkit.testing.polling import eventually_sync
 from crmkit.ports import free_port
+from crmkit.testing.polling import eventually_sync
 
 # Debian's command of this name switches to another user; this one runs as whoever we are.
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

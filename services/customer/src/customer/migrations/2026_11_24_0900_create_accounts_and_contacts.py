@@ -6,7 +6,7 @@ from crmkit.schema import create_platform_tables, drop_platform_tables
 from customer.storage import account, contact  # noqa: F401 - define the tables
 from customer.storage.schema import CUSTOMER
 
-revision = "2026_11_24_0900_create_accounts_and_contacts"
+revision = "2026_11_24_0900"
 down_revision = None
 branch_labels = None
 depends_on = None

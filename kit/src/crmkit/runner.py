@@ -1,0 +1,292 @@
+"""One service's life: start in order, be ready only when it is, stop without losing anything.
+
+A service has roles that can run in one process or in several: `serve` answers requests, `relay` numbers
+and publishes events, `consume` applies other services' events, `jobs` works off durable jobs.
+"""
+
+import asyncio
+import signal
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import prometheus_client
+import sqlalchemy as sa
+import structlog
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from crmkit import clock, logging, migrations, references, rights
+from crmkit.access import RecordScope, service_principal
+from crmkit.call import Call, Home, new_call
+from crmkit.clients import Clients
+from crmkit.db import Database, Transaction
+from crmkit.feed.consumer import Consumer
+from crmkit.feed.event_service import EventService
+from crmkit.feed.events import Event
+from crmkit.feed.feed import Feed
+from crmkit.feed.feed_service import FeedService
+from crmkit.feed.pull import GrpcPuller
+from crmkit.feed.pull_bus import PullBus
+from crmkit.feed.sequencer import Sequencer
+from crmkit.imports.service import ImportService
+from crmkit.interceptors.auth import Authenticator
+from crmkit.interceptors.chain import Surroundings, rpc_handler
+from crmkit.interceptors.context import Admission
+from crmkit.jobs import JobRunner
+from crmkit.lookup import LookupService
+from crmkit.references import References
+from crmkit.rights import Rights
+from crmkit.service import EventHandler, Service
+from crmkit.service_tokens import ServiceKeys
+from crmkit.settings import ServiceSettings, load
+from crmkit.statements import compile_statement
+
+ROLES = ("serve", "relay", "consume", "jobs")
+_GRACE_SECONDS = 10.0
+_DRAIN_SECONDS = 1.0
+_FIRST_START_LOCK = 0x43524D31
+_SERVER_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+]
+_log = structlog.get_logger("crm.service")
+
+
+class RunningService:
+    """A service of this process, from `start` to `stop`."""
+
+    def __init__(
+        self, service: Service, settings: ServiceSettings, roles: Iterable[str] = ROLES
+    ) -> None:
+        self.service = service
+        self.settings = settings
+        self.roles = frozenset(roles)
+        self.database = Database(
+            settings.url_of(service.name), max_connections=settings.max_connections
+        )
+        keys = ServiceKeys.load(service.name, settings.keys_dir)
+        clients = Clients(settings.services, keys)
+        own = {c.name: c.table for c in service.collections}
+        self.home = Home(
+            name=service.name,
+            database=self.database,
+            rights=Rights(self.database),
+            references=References(own, clients.exists),
+            clients=clients,
+            settings=settings,
+        )
+        self.feed = Feed(self.database)
+        self._authenticator = Authenticator(self.home.rights, keys, settings.public_url)
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+
+    # -- starting
+
+    async def start(self) -> None:
+        """Returns once requests are answered with everyone's rights known.
+
+        Raises:
+            FailedPrecondition: The database's schema is older than the code.
+            Unavailable: The database cannot be reached.
+            OSError: The port is taken.
+        """
+        migrations.require_current(self.settings.url_of(self.service.name), self.service.migrations)
+        await self.database.open()
+        await self._first_start()
+        await self.home.rights.reload()
+        if "serve" in self.roles:
+            await self._serve()
+        self._run(self.home.rights.keep_fresh(self._stop))
+        if "relay" in self.roles:
+            self._relay()
+        if "consume" in self.roles:
+            self._consume()
+        if "jobs" in self.roles:
+            self._run(JobRunner(self.home, self._job_handlers()).run(self._stop))
+        if self.service.start is not None:
+            await self.service.start(self.home)
+
+    async def ready(self) -> None:
+        """Waits until identity's feed has been read once, then reports SERVING."""
+        while not self.home.rights.complete():
+            await asyncio.sleep(0.02)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def _first_start(self) -> None:
+        prepare = self.service.on_first_start
+        if prepare is None:
+            return
+        async with self.database.transaction() as tx:
+            lock = f"SELECT pg_advisory_xact_lock({_FIRST_START_LOCK})"
+            await tx.execute(compile_statement(sa.text(lock)))
+            await prepare(new_call(self.home, service_principal(self.service.name), tx))
+
+    async def _serve(self) -> None:
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        around = Surroundings(self.home, self._authenticator, Admission())
+        handlers: dict[str, dict[str, grpc.RpcMethodHandler]] = defaultdict(dict)
+        for method, function in self.service.functions(self._kit_servicers()):
+            service = method.path.split("/")[1]
+            handlers[service][method.name] = rpc_handler(method, function, around)
+        for service, methods in handlers.items():
+            handler = grpc.method_handlers_generic_handler(service, methods)
+            server.add_generic_rpc_handlers((handler,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([*handlers, reflection.SERVICE_NAME], server)
+        await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        port = self.settings.services[self.service.name].rpartition(":")[2]
+        address = f"{self.settings.bind_host}:{port}"
+        try:
+            server.add_insecure_port(address)
+        except RuntimeError as error:
+            msg = f"{address} is taken by another program"
+            raise OSError(msg) from error
+        await server.start()
+        self._server = server
+
+    def _kit_servicers(self) -> dict[str, Any]:
+        collections = {c.name: c for c in self.service.collections}
+        package = f"crm.{self.service.name}.v1"
+        servicers: dict[str, Any] = {
+            "crm.common.v1.FeedService": FeedService(self.feed),
+            "crm.common.v1.LookupService": LookupService(collections),
+        }
+        if collections:
+            servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
+            servicers[f"{package}.ImportService"] = self._imports()
+        return servicers
+
+    def _imports(self) -> ImportService:
+        return ImportService(self.service.name, {c.name: c for c in self.service.collections})
+
+    def _visible(self, call: Call, collection: str) -> RecordScope:
+        """The scope in which a caller may read the events of a collection."""
+        found = next((c for c in self.service.collections if c.name == collection), None)
+        if found is None:
+            return RecordScope.NONE
+        scope = call.principal.grants.scope(found.permission("get"))
+        return RecordScope.ALL if found.contract.shared and scope else scope
+
+    def _job_handlers(self) -> dict[str, Any]:
+        kit = self._imports().job_handlers() if self.service.collections else {}
+        return {**kit, **self.service.jobs}
+
+    def _relay(self) -> None:
+        self._run(Sequencer(self.database, self.feed).run(self._stop))
+        if self.settings.amqp_url is not None:
+            from crmkit.feed.publisher import Publisher  # noqa: PLC0415 - only where there is a broker
+
+            url = self.settings.amqp_url.get_secret_value()
+            self._run(Publisher(self.database, self.feed, url).run(self._stop))
+
+    # -- consuming
+
+    def _consume(self) -> None:
+        for source in sorted(self.service.sources()):
+            clients = self.home.clients
+            puller = GrpcPuller(clients.channel(source), clients.as_service)
+            consumer = Consumer(
+                source,
+                self.database,
+                self._handlers(source),
+                self._call_of,
+                puller,
+                on_batch_applied=self._rights_changed if source == "identity" else None,
+            )
+            self.home.consumers[source] = consumer
+            self._run(self._bus(consumer).run(self._stop))
+
+    def _bus(self, consumer: Consumer) -> Any:
+        if self.settings.amqp_url is None:
+            return PullBus(consumer)
+        from crmkit.feed.amqp import AmqpBus  # noqa: PLC0415 - only where there is a broker
+
+        return AmqpBus(self.service.name, consumer, self.settings.amqp_url.get_secret_value())
+
+    def _handlers(self, source: str) -> dict[str, list[EventHandler]]:
+        tables = [rights.HANDLERS, references.handlers(self.service.knows), self.service.consumes]
+        found: dict[str, list[EventHandler]] = defaultdict(list)
+        for table in tables:
+            for pattern, handler in table.items():
+                if pattern.split(".")[0] == source:
+                    found[pattern].append(handler)
+        return dict(found)
+
+    def _call_of(self, tx: Transaction, event: Event) -> Call:
+        return Call(
+            home=self.home,
+            principal=service_principal(self.service.name),
+            now=clock.now(),
+            tx=tx,
+            correlation_id=event.correlation_id,
+            causation_id=str(event.event_id),
+            traceparent=event.traceparent,
+            imported=event.imported,
+        )
+
+    async def _rights_changed(self, _events: list[Event]) -> None:
+        await self.home.rights.reload()
+
+    # -- stopping
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._watch)
+        self._tasks.append(task)
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a loop ended", service=self.service.name, exc_info=task.exception())
+            self._stop.set()
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the service stops, or must be stopped because one of its loops ended."""
+        return self._stop
+
+    async def stop(self, *, drain_seconds: float = _DRAIN_SECONDS) -> None:
+        """Says NOT_SERVING, lets requests end, then stops the loops and closes the database."""
+        await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._server is not None:
+            await asyncio.sleep(drain_seconds)
+            await self._server.stop(_GRACE_SECONDS)
+        self._stop.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.home.clients.close()
+        await self.database.close()
+
+
+async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] = ROLES) -> None:
+    """Runs a service until SIGTERM or SIGINT."""
+    running = RunningService(service, settings, roles)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.stopping.set)
+    await running.start()
+    await running.ready()
+    _log.info("ready", service=service.name, roles=sorted(running.roles))
+    await running.stopping.wait()
+    await running.stop()
+
+
+def main(service: Service, roles: Iterable[str] = ROLES) -> None:
+    """The entry point of a service's process."""
+    settings = load(ServiceSettings)
+    logging.configure(settings.log_level, service=service.name)
+    if settings.metrics_port:
+        prometheus_client.start_http_server(settings.metrics_port, addr=settings.bind_host)
+    with suppress(KeyboardInterrupt):
+        uvloop.run(run(service, settings, roles))
