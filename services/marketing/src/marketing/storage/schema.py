@@ -1,0 +1,5 @@
+"""The marketing service's tables."""
+
+import sqlalchemy as sa
+
+MARKETING = sa.MetaData()

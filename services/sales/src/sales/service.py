@@ -1,0 +1,20 @@
+"""The sales service's table of contents."""
+
+from pathlib import Path
+
+from crmkit.service import Service
+
+from sales.rpc.opportunity import OpportunityService
+from sales.storage.opportunity import OPPORTUNITIES
+from sales.storage.pipeline import PIPELINES
+from sales.storage.product import PRODUCTS
+from sales.usecases.first_start import create_default_pipeline
+
+SERVICE = Service(
+    name="sales",
+    migrations=Path(__file__).parent / "migrations",
+    collections=[PRODUCTS, PIPELINES, OPPORTUNITIES],
+    servicers={"crm.sales.v1.OpportunityService": OpportunityService()},
+    knows=["accounts", "contacts"],
+    on_first_start=create_default_pipeline,
+)

@@ -1,0 +1,5 @@
+"""The sales service's tables."""
+
+import sqlalchemy as sa
+
+SALES = sa.MetaData()

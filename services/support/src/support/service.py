@@ -1,0 +1,16 @@
+"""The support service's table of contents."""
+
+from pathlib import Path
+
+from crmkit.service import Service
+
+from support.rpc.ticket import TicketService
+from support.storage.ticket import TICKETS
+
+SERVICE = Service(
+    name="support",
+    migrations=Path(__file__).parent / "migrations",
+    collections=[TICKETS],
+    servicers={"crm.support.v1.TicketService": TicketService()},
+    knows=["accounts", "contacts"],
+)

@@ -1,0 +1,5 @@
+"""The support service's tables."""
+
+import sqlalchemy as sa
+
+SUPPORT = sa.MetaData()
