@@ -16,6 +16,7 @@ from crmkit.ids import uuid7
 if TYPE_CHECKING:
     from crmkit.clients import Clients
     from crmkit.contract import Method
+    from crmkit.feed.consumer import Consumer
     from crmkit.references import References
     from crmkit.rights import Rights
 
@@ -30,6 +31,7 @@ class Home:
     references: "References"
     clients: "Clients"
     settings: Any = None
+    consumers: "dict[str, Consumer]" = field(default_factory=dict)
 
 
 @dataclass(slots=True)

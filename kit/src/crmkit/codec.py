@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
+from psycopg.types.json import Jsonb
 
 from crmkit.aggregate import Record
 from crmkit.contract import ResourceContract
@@ -25,6 +26,13 @@ E = TypeVar("E", bound=Record)
 _IDENTITY = frozenset({"name", "uid", "etag"})
 # Attributes that are not fields of the message.
 _INTERNAL = frozenset({"id", "version", "events"})
+
+
+def differ(before: Any, after: Any) -> bool:
+    """Whether two values of a column are different; jsonb values by content."""
+    if isinstance(before, Jsonb) and isinstance(after, Jsonb):
+        return bool(before.obj != after.obj)
+    return bool(before != after)
 
 
 class Codec(Generic[E]):
@@ -113,12 +121,16 @@ class Codec(Generic[E]):
     def to_message(self, entity: E) -> Any:  # noqa: ANN401 - the contract's generated class
         """The whole record as its message."""
         message = self.contract.message()
+        self.write_message(entity, message)
+        return message
+
+    def write_message(self, entity: E, message: Any) -> None:  # noqa: ANN401
+        """Fills the whole record into an empty message."""
         self._write_identity(entity, message)
         for name, write in self._plain:
             value = getattr(entity, name)
             if value is not None:
                 write(message, value)
-        return message
 
     def write_event(self, entity: E, message: Any) -> None:  # noqa: ANN401
         """Fills the record into an event: everything but personal data."""
@@ -172,6 +184,14 @@ class Codec(Generic[E]):
             else:
                 field.store(row, getattr(entity, name))
         return row
+
+    def changed_fields(self, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+        """The names of the fields whose columns differ between two rows, sorted."""
+        return sorted(
+            name
+            for name, field in self.fields.items()
+            if name != "update_time" and any(differ(before[c], after[c]) for c in field.column_names)
+        )
 
     def from_row(self, row: Row) -> E:
         """The record of a row selected with `columns`."""

@@ -17,8 +17,8 @@ from crmkit import contract
 from crmkit.access import RecordScope, scope_condition, scope_parameters
 from crmkit.aggregate import Record
 from crmkit.call import Call
-from crmkit.codec import Codec
-from crmkit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from crmkit.codec import Codec, differ
+from crmkit.errors import Aborted, Failure, FailedPrecondition, InvalidArgument, NotFound
 from crmkit.feed import outbox
 from crmkit.filters import compile_filter
 from crmkit.ids import uuid7
@@ -89,10 +89,7 @@ class Collection(Generic[E]):
         self._batch_lock = compile_statement(by_ids.order_by(table.c.id).with_for_update())
         values = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns}
         self._insert = compile_statement(table.insert().values(values))
-        changes = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns if c.name != "id"}
-        self._update = compile_statement(
-            table.update().where(table.c.id == sa.bindparam("id", type_=sa.Uuid)).values(changes)
-        )
+        self._update = lru_cache(maxsize=512)(self._compile_update)
         self._first_page = lru_cache(maxsize=512)(self._compile_list)
 
     # -- scope
@@ -193,7 +190,9 @@ class Collection(Generic[E]):
     async def look_up(
         self, call: Call, field: str, values: Sequence[str]
     ) -> list[tuple[str, UUID]]:
-        """Pairs of (value, id) for records whose text field has one of the values."""
+        """Pairs of (value, id) for records whose text field, or `name`, has one of the values."""
+        if field == "name":
+            return await self._look_up_names(call, values)
         known = self.filter_fields.get(field)
         if known is None or known.kind != "text":
             msg = f"{self.name} cannot be looked up by {field or 'nothing'}."
@@ -208,6 +207,12 @@ class Collection(Generic[E]):
         parameters = {"values": list(values), **scope_parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(compile_statement(query), parameters)
         return [(row[0], row[1]) for row in rows]
+
+    async def _look_up_names(self, call: Call, names: Sequence[str]) -> list[tuple[str, UUID]]:
+        ids = [parse_name(name, collection=self.name, field="values") for name in names]
+        found = await self.get_many(call, ids, permission=self.permission("get"))
+        present = [e.id for e in found if e.delete_time is None]
+        return [(self.codec.name_of(id_), id_) for id_ in present]
 
     # -- changing
 
@@ -237,7 +242,7 @@ class Collection(Generic[E]):
             msg = f"{self.codec.name_of(entity.id)} is deleted; restore it first."
             raise FailedPrecondition(msg, reason="RECORD_DELETED")
         self.check_etag(entity, etag)
-        call.state[entity.id] = copy(entity)
+        call.state[entity.id] = (copy(entity), self.codec.to_row(entity))
         return entity
 
     def check_etag(self, entity: E, etag: str) -> None:
@@ -269,10 +274,11 @@ class Collection(Generic[E]):
         await self._prepare(call, entity, None, self.codec.writable)
         await call.tx.execute(self._insert, self.codec.to_row(entity))
         await outbox.append(call.tx, outbox_events(self.codec, call, entity, "created"))
+        entity.events.clear()
         return entity
 
     async def insert_many(self, call: Call, entities: Sequence[E]) -> None:
-        """Stores many new records, already prepared with `prepare`, with COPY."""
+        """Stores many new records, already prepared with `prepare_many`, with COPY."""
         columns = [column.name for column in self.codec.columns]
         rows = [self.codec.to_row(entity) for entity in entities]
         await call.tx.copy(self.table.name, columns, [tuple(r[c] for c in columns) for r in rows])
@@ -280,24 +286,32 @@ class Collection(Generic[E]):
         await outbox.append_many(call.tx, events)
 
     async def save(self, call: Call, entity: E, kind: str = "updated") -> E:
-        """Stores a changed record as its next version and publishes what it noted, else `kind`."""
-        before: E | None = call.state.get(entity.id)
-        changed = self.changed_fields(before, entity) if before is not None else []
-        if before is not None and entity.owner != before.owner and not self.contract.shared:
+        """Stores a record got with `for_change` as its next version.
+
+        Publishes what the record noted, else `kind`. Only the columns that differ are written.
+        """
+        before, row_before = call.state[entity.id]
+        if entity.owner != before.owner and not self.contract.shared:
             self._own(call, entity, entity.owner)
+        changed = self.codec.changed_fields(row_before, self.codec.to_row(entity))
         await self._prepare(call, entity, before, frozenset(changed))
         entity.version += 1
         entity.update_time = call.now
-        await call.tx.execute(self._update, self.codec.to_row(entity))
-        events = outbox_events(self.codec, call, entity, kind, changed)
-        await outbox.append(call.tx, events)
+        row = self.codec.to_row(entity)
+        columns = [name for name, value in row.items() if differ(row_before[name], value)]
+        parameters = {name: row[name] for name in columns} | {"id": entity.id}
+        await call.tx.execute(self._update(tuple(columns)), parameters)
+        changed = self.codec.changed_fields(row_before, row)
+        await outbox.append(call.tx, outbox_events(self.codec, call, entity, kind, changed))
         entity.events.clear()
+        call.state[entity.id] = (copy(entity), row)
         return entity
 
-    def changed_fields(self, before: E, after: E) -> list[str]:
-        """The names of the fields that differ, sorted."""
-        fields = self.codec.fields
-        return sorted(n for n in fields if getattr(before, n) != getattr(after, n))
+    def _compile_update(self, columns: tuple[str, ...]) -> Statement:
+        types = {c.name: c.type for c in self.codec.columns}
+        values = {name: sa.bindparam(name, type_=types[name]) for name in columns}
+        by_id = self.table.c.id == sa.bindparam("id", type_=sa.Uuid)
+        return compile_statement(self.table.update().where(by_id).values(values))
 
     async def _prepare(
         self, call: Call, entity: E, before: E | None, names: Iterable[str]
@@ -306,6 +320,23 @@ class Collection(Generic[E]):
         await call.home.references.check(call, self.codec.references(entity, frozenset(names)))
         await self.rule(call, entity, before)
 
-    async def prepare(self, call: Call, entity: E) -> None:
-        """What `insert` does before it writes: rules and references; for bulk inserts."""
-        await self._prepare(call, entity, None, self.codec.writable)
+    async def prepare_many(self, call: Call, entities: Sequence[E]) -> list[Failure | None]:
+        """What `insert` does before it writes, for many new records: a failure or None for each.
+
+        References take one query per collection, not per record. Rules run per record: what a rule needs
+        of other records belongs into `call.state`, which all records of the batch share.
+        """
+        references = [self.codec.references(entity, self.codec.writable) for entity in entities]
+        all_references = [r for of_one in references for r in of_one]
+        refused = await call.home.references.failures(call, all_references)
+        outcomes: list[Failure | None] = []
+        for entity, of_one in zip(entities, references, strict=True):
+            failure = next((refused[r] for r in of_one if r in refused), None)
+            try:
+                if failure is None:
+                    entity.check()
+                    await self.rule(call, entity, None)
+            except Failure as error:
+                failure = error
+            outcomes.append(failure)
+        return outcomes

@@ -9,11 +9,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+import orjson
 import psycopg
 import psycopg_pool
+from psycopg.types.json import set_json_dumps, set_json_loads
 
 from crmkit.errors import ResourceExhausted, Unavailable
 from crmkit.statements import Row, Statement
+
+# Reading jsonb is a quarter of a list's work with the standard library's json.
+set_json_loads(orjson.loads)
+set_json_dumps(orjson.dumps)
 
 _NOTHING: Mapping[str, Any] = {}
 _SESSION_LIMITS = (
@@ -43,7 +49,9 @@ class Executor(Protocol):
 class Database:
     """A service's own PostgreSQL database."""
 
-    def __init__(self, url: str, *, max_connections: int = 10) -> None:
+    def __init__(self, url: str, *, max_connections: int = 10, schema: str = "") -> None:
+        """Takes the URL; with a schema, its tables hide those of the same names in `public`."""
+        options = f"{_SESSION_LIMITS} -c search_path={schema},public" if schema else _SESSION_LIMITS
         self._pool = psycopg_pool.AsyncConnectionPool(
             url,
             min_size=1,
@@ -52,7 +60,7 @@ class Database:
             timeout=_SECONDS_TO_WAIT_FOR_A_CONNECTION,
             max_lifetime=1800,
             open=False,
-            kwargs={"autocommit": True, "options": _SESSION_LIMITS},
+            kwargs={"autocommit": True, "options": options},
         )
         self.url = url
         self.committed = asyncio.Event()  # wakes the sequencer of this process

@@ -254,7 +254,7 @@ def _repeated(field: FieldDescriptor, value: _Value) -> Conversion:
         lambda items: [value.to_json(item) for item in items],
         lambda items: [value.from_json(item) for item in items],
         kind,
-        (),
+        value.filter_values,
         value.collection,
     )
 
@@ -266,7 +266,7 @@ def _map(name: str, path: str) -> Conversion:
     def take(message: Any) -> dict[str, str]:  # noqa: ANN401
         return {_text(k, path): _text(v, path) for k, v in getattr(message, name).items()}
 
-    return Conversion(put, take, _same, _same, "labels")
+    return Conversion(put, take, dict, dict, "labels")
 
 
 def _text(value: str, path: str) -> str:
@@ -426,4 +426,6 @@ def _nested_value(field: FieldDescriptor, hint: Any, path: str) -> _Value:  # no
             }
         )
 
-    return _Value(_same, read, to_json, from_json, fill)
+    return _Value(
+        _same, read, to_json, from_json, fill, filter_values=tuple(name for name, _ in parts)
+    )

@@ -1,4 +1,4 @@
-"""Ports for servers that a test starts."""
+"""Unused loopback ports for servers that this machine starts for itself."""
 
 import random
 import socket

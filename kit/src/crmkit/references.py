@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crmkit import contract
 from crmkit.call import Call
-from crmkit.errors import FailedPrecondition, NotFound
+from crmkit.errors import Failure, FailedPrecondition, NotFound
 from crmkit.feed.events import Event
 from crmkit.field_codecs import Reference
 from crmkit.names import parse_name
@@ -74,13 +74,23 @@ class References:
             NotFound: `REFERENCE_NOT_FOUND`, naming the field.
             FailedPrecondition: `REFERENCE_DELETED`, naming the field.
         """
+        for failure in (await self.failures(call, references)).values():
+            raise failure
+
+    async def failures(
+        self, call: Call, references: Iterable[Reference]
+    ) -> dict[Reference, Failure]:
+        """Which of many references cannot be made, and why: one query per collection."""
         confirmed: set[UUID] = call.state.get("confirmed_references", set())
-        for collection, wanted in _by_collection(references).items():
-            found = await self._find(call, collection, [r.id for r in wanted])
+        unsure = [r for r in references if r.id not in confirmed and not _is_caller(call, r)]
+        refused: dict[Reference, Failure] = {}
+        for collection, wanted in _by_collection(unsure).items():
+            found = await self._find(call, collection, list({r.id for r in wanted}))
             for reference in wanted:
-                if reference.id in confirmed or _is_caller(call, reference):
-                    continue
-                _refuse_absent(reference, found.get(reference.id))
+                failure = _failure(reference, found.get(reference.id))
+                if failure is not None:
+                    refused[reference] = failure
+        return refused
 
     async def _find(self, call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool]:
         """Id → whether it is deleted."""
@@ -104,14 +114,15 @@ def _is_caller(call: Call, reference: Reference) -> bool:
     return reference.collection == "users" and reference.id == call.principal.user
 
 
-def _refuse_absent(reference: Reference, deleted: bool | None) -> None:  # noqa: FBT001 - a column
+def _failure(reference: Reference, deleted: bool | None) -> Failure | None:  # noqa: FBT001 - a column
     name = f"{reference.collection}/{reference.id}"
     if deleted is None:
         msg = f"{reference.path} refers to {name}, which does not exist."
-        raise NotFound(msg, reason="REFERENCE_NOT_FOUND", field=reference.path)
+        return NotFound(msg, reason="REFERENCE_NOT_FOUND", field=reference.path)
     if deleted:
         msg = f"{reference.path} refers to {name}, which is deleted."
-        raise FailedPrecondition(msg, reason="REFERENCE_DELETED", field=reference.path)
+        return FailedPrecondition(msg, reason="REFERENCE_DELETED", field=reference.path)
+    return None
 
 
 # -- the projection of other services' records

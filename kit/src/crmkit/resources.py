@@ -51,12 +51,21 @@ def _list(collection: Collection[Any], method: Method) -> Handler:
     async def list_(request: Any, call: Call) -> Any:
         size = page_size(request.page_size)
         entities, token = await collection.list_page(call, request, size)
-        to_message = collection.codec.to_message
-        return method.output(
-            **{field: [to_message(e) for e in entities], "next_page_token": token}
-        )
+        return _answer(collection, method, field, entities, token)
 
     return list_
+
+
+def _answer(
+    collection: Collection[Any], method: Method, field: str, entities: list[Any], token: str = ""
+) -> Any:
+    response = method.output()
+    records, write = getattr(response, field), collection.codec.write_message
+    for entity in entities:
+        write(entity, records.add())
+    if token:
+        response.next_page_token = token
+    return response
 
 
 def _batch_get(collection: Collection[Any], method: Method) -> Handler:
@@ -68,7 +77,7 @@ def _batch_get(collection: Collection[Any], method: Method) -> Handler:
         for record_id in ids:
             if record_id not in found:
                 raise collection.not_found(collection.codec.name_of(record_id))
-        return method.output(**{field: [collection.message(found[i]) for i in ids]})
+        return _answer(collection, method, field, [found[i] for i in ids])
 
     return batch_get
 
@@ -102,11 +111,12 @@ async def change(collection: Collection[Any], call: Call, request: Any) -> tuple
     path = f"{collection.contract.singular}.name"
     entity = await collection.for_change(call, message.name, message.etag, field=path)
     for name, value in values.items():
-        _set(collection, entity, name, value)
+        set_field(collection, entity, name, value)
     return entity, names
 
 
-def _set(collection: Collection[Any], entity: Any, name: str, value: Any) -> None:
+def set_field(collection: Collection[Any], entity: Any, name: str, value: Any) -> None:
+    """Changes one field of a record; raises InvalidArgument where the contract forbids it."""
     field = collection.codec.fields[name]
     path = f"{collection.contract.singular}.{name}"
     if field.required and value in (None, "", []):

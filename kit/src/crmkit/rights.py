@@ -79,6 +79,10 @@ class Rights:
     on_change: list[Callable[[], None]] = field(default_factory=list)
     _principals: dict[UUID, Principal] = field(default_factory=dict)
 
+    def complete(self) -> bool:
+        """True once there is somebody who could sign in: identity's feed has been read."""
+        return bool(self.users and self.keys)
+
     def team_of(self, user: UUID | None) -> UUID | None:
         """The team a user works in now."""
         known = self.users.get(user) if user else None

@@ -5,6 +5,7 @@ and publishes events, `consume` applies other services' events, `jobs` works off
 """
 
 import asyncio
+import gc
 import signal
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable
@@ -116,6 +117,10 @@ class RunningService:
             self._run(JobRunner(self.home, self._job_handlers()).run(self._stop))
         if self.service.start is not None:
             await self.service.start(self.home)
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
 
     async def ready(self) -> None:
         """Waits until identity's feed has been read once, then reports SERVING."""

@@ -149,16 +149,19 @@ SIGNING_KEY = sa.Table(
     sa.Column("jwk", JSONB, nullable=False),
 )
 
+# Durable jobs. A job is due from `due_time` on; a worker that takes it moves `due_time` to the end of its
+# lease, so that the job falls due again if the worker dies. It is deleted when it is done.
 JOB = sa.Table(
     "job",
     PLATFORM,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("kind", TEXT, nullable=False),
     sa.Column("arguments", JSONB, nullable=False),
-    sa.Column("state", TEXT, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("state", TEXT, nullable=False),  # QUEUED, FAILED
     sa.Column("due_time", TIMESTAMP, nullable=False),
-    sa.Column("lease_time", TIMESTAMP),
+    sa.Column("lease", sa.Uuid),  # whose turn it is; None while it waits
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("error", TEXT),
     sa.Index("ix_job_due", "due_time", postgresql_where=sa.text("state = 'QUEUED'")),
 )
@@ -168,7 +171,7 @@ UPLOAD = sa.Table(
     PLATFORM,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("creator", sa.Uuid),
-    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger),  # None until the whole file has arrived
     sa.Column("create_time", TIMESTAMP, nullable=False),
 )
 UPLOAD_CHUNK = sa.Table(
@@ -188,7 +191,8 @@ IMPORT = sa.Table(
     sa.Column("create_time", TIMESTAMP, nullable=False),
     sa.Column("end_time", TIMESTAMP),
     sa.Column("state", TEXT, nullable=False),
-    # The request as deterministic protobuf: resource, upload, mappings, policies.
+    sa.Column("upload", sa.Uuid, nullable=False),
+    # The import as asked for, as deterministic protobuf: resource, upload, mappings, policies.
     sa.Column("specification", sa.LargeBinary, nullable=False),
     sa.Column("total_rows", sa.BigInteger, nullable=False),
     sa.Column("processed_rows", sa.BigInteger, nullable=False),

@@ -30,7 +30,7 @@ class Service:
         consumes: Routing key → handler of other services' events; handlers write only this database.
         jobs: Kind → handler of durable jobs.
         on_first_start: Run once the database is up to date, in one transaction; must be repeatable.
-        background: Loops that run beside the server until told to stop.
+        start: Run once the service has started, for loops of its own.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """The chain around a method, composed once when the server starts."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from crmkit.call import Call, Home
 from crmkit.contract import Method
 from crmkit.errors import InvalidArgument
 from crmkit.interceptors.auth import Authenticator
-from crmkit.interceptors.context import Admission, Outcome, call_of, seconds_left
+from crmkit.interceptors.context import Admission, Recorder, call_of, seconds_left
 from crmkit.interceptors.errors import abort, defect, failure_of
 from crmkit.interceptors.idempotency import idempotent
 from crmkit.interceptors.permission import authorize
@@ -51,7 +52,7 @@ def _transactional(method: Method, function: Function) -> Callable[[Any, Call], 
     return idempotent(method, function) if method.idempotent else in_unit_of_work(function)
 
 
-def _admit(method: Method, around: Surroundings, call: Call) -> None:
+def _admit(around: Surroundings, call: Call) -> None:
     call.principal = around.authenticator.authenticate(call)
     authorize(call)
 
@@ -70,90 +71,99 @@ def _unary(
     validate = validator(method)
 
     async def answer(data: bytes, call: Call, seconds: float) -> Any:
-        _admit(method, around, call)
+        _admit(around, call)
         request = _parse(method, data)
         validate(request)
         apply_if_match(request, call)
         async with asyncio.timeout(seconds):
             return await handler(request, call)
 
-    async def behavior(data: bytes, context: Any) -> Any:
-        return await _guarded(
-            method, around, context, lambda call: answer(data, call, seconds_left(context))
-        )
-
-    return behavior
+    return _guarded(method, around, answer)
 
 
 def _client_streaming(method: Method, function: Function, around: Surroundings) -> Any:
-    async def behavior(chunks: AsyncIterator[bytes], context: Any) -> Any:
-        async def answer(call: Call) -> Any:
-            _admit(method, around, call)
-            requests = (_parse(method, data) async for data in chunks)
-            return await in_unit_of_work(function)(requests, call)
+    in_transaction = in_unit_of_work(function)
 
-        return await _guarded(method, around, context, answer)
+    async def answer(chunks: AsyncIterator[bytes], call: Call, _seconds: float) -> Any:
+        _admit(around, call)
+        requests = (_parse(method, data) async for data in chunks)
+        return await in_transaction(requests, call)
 
-    return behavior
+    return _guarded(method, around, answer)
 
 
-async def _guarded(
-    method: Method,
-    around: Surroundings,
-    context: Any,
-    answer: Callable[[Call], Awaitable[Any]],
-) -> Any:
-    outcome = Outcome(method)
-    call = call_of(method, context, around.home)
-    try:
-        with around.admission.admit(method):
-            response = await answer(call)
-        headers = _headers(response, call)
-        if headers:
-            await context.send_initial_metadata(headers)
-    except asyncio.CancelledError:
-        outcome.status = "CANCELLED"
-        raise
-    except Exception as error:  # noqa: BLE001 - the edge: every error gets an answer
-        failure = failure_of(error, _singular(method)) or defect(error, call)
-        outcome.status = failure.status
-        await abort(context, failure, around.home.name, call)
-    else:
-        return response
-    finally:
-        outcome.finish(call)
+def _guarded(
+    method: Method, around: Surroundings, answer: Callable[[Any, Call, float], Awaitable[Any]]
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    """Counts, answers, records; every error becomes a status."""
+    recorder, singular = Recorder(method), _singular(method)
+
+    async def guarded(request: Any, context: Any) -> Any:
+        started, status = time.perf_counter(), "OK"
+        call = call_of(method, context, around.home)
+        try:
+            around.admission.enter(method)
+            try:
+                response = await answer(request, call, seconds_left(context))
+            finally:
+                around.admission.leave(method)
+            await _send_headers(response, call, context)
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: every error gets an answer
+            failure = failure_of(error, singular) or defect(error, call)
+            status = failure.status
+            await abort(context, failure, around.home.name, call)
+        else:
+            return response
+        finally:
+            recorder.record(started, status, call)
+
+    return guarded
 
 
 def _server_streaming(method: Method, function: Function, around: Surroundings) -> Any:
-    validate = validator(method)
+    validate, recorder = validator(method), Recorder(method)
 
     async def behavior(data: bytes, context: Any) -> AsyncIterator[Any]:
-        outcome = Outcome(method)
+        started, status = time.perf_counter(), "OK"
         call = call_of(method, context, around.home)
         try:
-            with around.admission.admit(method):
-                _admit(method, around, call)
+            around.admission.enter(method)
+            try:
+                _admit(around, call)
                 request = _parse(method, data)
                 validate(request)
                 async for response in function(request, call):
                     yield response
+            finally:
+                around.admission.leave(method)
         except (asyncio.CancelledError, GeneratorExit):
-            outcome.status = "CANCELLED"
+            status = "CANCELLED"
             raise
         except Exception as error:  # noqa: BLE001 - the edge: every error gets an answer
             failure = failure_of(error) or defect(error, call)
-            outcome.status = failure.status
+            status = failure.status
             await abort(context, failure, around.home.name, call)
         finally:
             await call.tx.end()
-            outcome.finish(call)
+            recorder.record(started, status, call)
 
     return behavior
 
 
-def _headers(response: Any, call: Call) -> list[tuple[str, str]]:
-    etag = getattr(response, "etag", "")
-    return [*call.response_headers, *([("etag", etag)] if etag else [])]
+# Envoy sets it on requests that it has translated from REST.
+_TRANSLATED = "x-envoy-original-path"
+
+
+async def _send_headers(response: Any, call: Call, context: Any) -> None:
+    """Answers a REST client's ETag; gRPC clients find it in the message."""
+    headers = call.response_headers
+    if _TRANSLATED in call.metadata and (etag := getattr(response, "etag", "")):
+        headers = [*headers, ("etag", etag)]
+    if headers:
+        await context.send_initial_metadata(headers)
 
 
 def _singular(method: Method) -> str:

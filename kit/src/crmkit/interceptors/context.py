@@ -1,13 +1,10 @@
 """Context: who asked for what, by when, and how it went."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from crmkit import clock
 from crmkit.access import ANONYMOUS
@@ -19,7 +16,6 @@ from crmkit.ids import uuid7
 
 REQUESTS = Counter("crm_requests_total", "Requests by method and status", ["method", "status"])
 SECONDS = Histogram("crm_request_seconds", "Duration of requests", ["method"])
-IN_FLIGHT = Gauge("crm_requests_in_flight", "Requests being answered")
 
 MAX_SECONDS = 30.0  # a call without a deadline gets this one
 _MAX_IN_FLIGHT = 128
@@ -31,30 +27,29 @@ class Admission:
     """Refuses work beyond what the process can do, at once rather than by a time-out."""
 
     def __init__(self) -> None:
-        self.unary = 0
-        self.streams = 0
+        self._unary = 0
+        self._streams = 0
 
-    @contextmanager
-    def admit(self, method: Method) -> Iterator[None]:
-        """Counts a request in and out; raises ResourceExhausted when there are too many."""
+    def enter(self, method: Method) -> None:
+        """Counts a request in; raises ResourceExhausted when there are too many."""
         if method.server_streaming:
-            with self._count("streams", _MAX_STREAMS):
-                yield
+            self._refuse(self._streams, _MAX_STREAMS)
+            self._streams += 1
         else:
-            with self._count("unary", _MAX_IN_FLIGHT):
-                yield
+            self._refuse(self._unary, _MAX_IN_FLIGHT)
+            self._unary += 1
 
-    @contextmanager
-    def _count(self, kind: str, limit: int) -> Iterator[None]:
-        current: int = getattr(self, kind)
+    def leave(self, method: Method) -> None:
+        """Counts a request out that was counted in."""
+        if method.server_streaming:
+            self._streams -= 1
+        else:
+            self._unary -= 1
+
+    def _refuse(self, current: int, limit: int) -> None:
         if current >= limit:
             msg = "Too many requests at once."
             raise ResourceExhausted(msg, retry_after=0.5)
-        setattr(self, kind, current + 1)
-        try:
-            yield
-        finally:
-            setattr(self, kind, getattr(self, kind) - 1)
 
 
 def call_of(method: Method, context: Any, home: Home) -> Call:
@@ -79,25 +74,27 @@ def seconds_left(context: Any) -> float:
     return MAX_SECONDS if remaining is None else min(remaining, MAX_SECONDS)
 
 
-class Outcome:
-    """How a request went; recorded in metrics and, where it failed, in the log."""
+class Recorder:
+    """Records how the requests of one method went, in metrics and, where they failed, in the log."""
 
     def __init__(self, method: Method) -> None:
-        self.method = method
-        self.started = time.perf_counter()
-        self.status = grpc.StatusCode.OK.name
+        self._path = method.path
+        self._seconds = SECONDS.labels(method.path)
+        self._ok = REQUESTS.labels(method.path, "OK")
 
-    def finish(self, call: Call | None) -> None:
-        """Records the outcome; ids only, never what was sent."""
-        seconds = time.perf_counter() - self.started
-        REQUESTS.labels(self.method.path, self.status).inc()
-        SECONDS.labels(self.method.path).observe(seconds)
-        if self.status != "OK":
-            _log.info(
-                "request refused",
-                method=self.method.path,
-                status=self.status,
-                request_id=call.correlation_id if call else "",
-                principal=call.principal.name if call else "",
-                milliseconds=round(seconds * 1000, 1),
-            )
+    def record(self, started: float, status: str, call: Call) -> None:
+        """Records an outcome: ids only, never what was sent."""
+        seconds = time.perf_counter() - started
+        self._seconds.observe(seconds)
+        if status == "OK":
+            self._ok.inc()
+            return
+        REQUESTS.labels(self._path, status).inc()
+        _log.info(
+            "request refused",
+            method=self._path,
+            status=status,
+            request_id=call.correlation_id,
+            principal=call.principal.name,
+            milliseconds=round(seconds * 1000, 1),
+        )

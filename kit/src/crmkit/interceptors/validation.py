@@ -35,6 +35,16 @@ def validator(method: Method) -> Check:
     return validate
 
 
+def faults(message: Any) -> list[tuple[str, str, str]]:
+    """What a Create request with this record would be refused for: (path, reason, sentence) each."""
+    missing = _required_check(message.DESCRIPTOR, whole=True)(message, "")
+    found = [(path, "REQUIRED_FIELD", f"{path} is required.") for path in missing]
+    for item in protovalidate.collect_violations(message):
+        path = _path(item.proto.field)
+        found.append((path, "INVALID_FIELD", f"{path}: {item.proto.message}"))
+    return found
+
+
 def _invalid(found: list[Any]) -> InvalidArgument:
     violations = [
         Violation(_path(item.proto.field), f"{_path(item.proto.field)}: {item.proto.message}")
