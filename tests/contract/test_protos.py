@@ -1,0 +1,173 @@
+"""The rules of the contracts, checked on every descriptor."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from crm.options.v1 import options_pb2
+from buf.validate import validate_pb2
+from crmkit import contract
+from google.api import annotations_pb2, field_behavior_pb2, resource_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+
+# Number of each field that every resource has; issues add fields from 12 on.
+STANDARD_FIELDS = {
+    "name": 1, "uid": 2, "create_time": 3, "update_time": 4, "delete_time": 5, "etag": 6,
+    "creator": 7, "owner": 8, "team": 9, "labels": 10, "external_id": 11,
+}  # fmt: skip
+DEFINITIONS = {"metrics"}  # not stored records: defined in code
+
+
+def methods() -> list[MethodDescriptor]:
+    return [m for s in contract.services().values() for m in s.methods]
+
+
+def routed() -> list[MethodDescriptor]:
+    return [m for m in methods() if m.containing_service.file.package != "crm.common.v1"]
+
+
+def messages() -> Iterator[Descriptor]:
+    stack = [d for m in contract._modules() for d in m.DESCRIPTOR.message_types_by_name.values()]  # noqa: SLF001
+    while stack:
+        message = stack.pop()
+        stack += message.nested_types
+        if not message.GetOptions().map_entry:
+            yield message
+
+
+def fields() -> list[FieldDescriptor]:
+    return [f for m in messages() for f in m.fields]
+
+
+def records() -> list[contract.ResourceContract]:
+    return [r for r in contract.resources().values() if r.collection not in DEFINITIONS]
+
+
+def behaviors(field: FieldDescriptor) -> set[int]:
+    return set(field.GetOptions().Extensions[field_behavior_pb2.field_behavior])
+
+
+def name_of(descriptor: object) -> str:
+    return str(getattr(descriptor, "full_name", getattr(descriptor, "type", descriptor)))
+
+
+@pytest.mark.parametrize("method", methods(), ids=name_of)
+def test_a_method_says_who_may_call_it(method: MethodDescriptor) -> None:
+    """INVARIANT: a method without access, or with a permission of another service, does not start."""
+    options = method.GetOptions()
+    access = options.Extensions[options_pb2.access]
+    permission = options.Extensions[options_pb2.permission]
+    assert access != options_pb2.ACCESS_UNSPECIFIED
+    assert bool(permission) == (access == options_pb2.PERMISSION)
+    if permission:
+        service = contract.service_of(method.containing_service.file.package)
+        assert re.fullmatch(rf"{service}\.[a-z][a-zA-Z]*\.[a-z][a-zA-Z]*", permission)
+
+
+@pytest.mark.parametrize("method", routed(), ids=name_of)
+def test_a_method_can_be_called_over_rest(method: MethodDescriptor) -> None:
+    """Every routed method has an HTTP rule under /v1/."""
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    pattern = rule.WhichOneof("pattern")
+    assert pattern in {"get", "post", "patch", "delete"}
+    assert getattr(rule, pattern).startswith("/v1/")
+    if method.name.startswith(("Get", "List", "BatchGet")) and not method.server_streaming:
+        assert pattern == "get"
+
+
+def test_no_two_methods_share_an_http_rule() -> None:
+    """INVARIANT: a request has one meaning."""
+    rules = Counter()
+    for method in routed():
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        pattern = rule.WhichOneof("pattern")
+        template = re.sub(r"\{[^=}]+=([^}]*)\}", r"\1", getattr(rule, pattern))
+        rules[pattern, template] += 1
+    assert not [rule for rule, count in rules.items() if count > 1]
+
+
+@pytest.mark.parametrize("field", fields(), ids=name_of)
+def test_a_field_says_how_it_behaves_and_how_large_it_may_be(field: FieldDescriptor) -> None:
+    """Every field has a behaviour; every string a length, every list a number of items."""
+    if field.containing_type.GetOptions().Extensions[options_pb2.event] == "":
+        assert behaviors(field), "field_behavior is missing"
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+    written = field_behavior_pb2.OUTPUT_ONLY not in behaviors(field)
+    if is_map:
+        assert not written or rules.map.max_pairs
+    elif field.is_repeated:
+        assert rules.repeated.max_items
+        if field.type == FieldDescriptor.TYPE_STRING:
+            assert rules.repeated.items.string.max_len
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        assert rules.string.max_len
+
+
+@pytest.mark.parametrize("record", records(), ids=name_of)
+def test_every_resource_begins_with_the_same_fields(record: contract.ResourceContract) -> None:
+    """A stranger finds name, etag, owner … at the same place in every resource."""
+    by_name = record.message.DESCRIPTOR.fields_by_name
+    assert {n: by_name[n].number for n in STANDARD_FIELDS} == STANDARD_FIELDS
+    assert min(f.number for n, f in by_name.items() if n not in STANDARD_FIELDS) > 11
+
+
+@pytest.mark.parametrize("record", records(), ids=name_of)
+def test_state_moves_by_methods_only(record: contract.ResourceContract) -> None:
+    """INVARIANT: no request sets a state."""
+    state = record.message.DESCRIPTOR.fields_by_name.get("state")
+    if state is not None:
+        assert field_behavior_pb2.OUTPUT_ONLY in behaviors(state)
+
+
+@pytest.mark.parametrize("record", records(), ids=name_of)
+def test_every_standard_change_has_its_event(record: contract.ResourceContract) -> None:
+    """Every version of a record is published."""
+    service = contract.services()[f"crm.{record.service}.v1.{record.noun}Service"]
+    verbs = {"Create": "created", "Update": "updated", "Delete": "deleted", "Undelete": "undeleted"}
+    for verb, past in verbs.items():
+        if f"{verb}{record.noun}" in service.methods_by_name:
+            event = contract.events()[f"{record.service}.{record.singular}.{past}"]
+            assert event.subject_field == record.singular
+
+
+@pytest.mark.parametrize("method", routed(), ids=name_of)
+def test_a_change_can_be_repeated_safely(method: MethodDescriptor) -> None:
+    """What is `idempotent` takes a request_id; a standard change always is."""
+    idempotent = method.GetOptions().Extensions[options_pb2.idempotent]
+    assert idempotent == ("request_id" in method.input_type.fields_by_name)
+    if method.name.startswith(("Create", "Update", "Delete", "Undelete")):
+        resource = method.output_type.GetOptions().HasExtension(resource_pb2.resource)
+        assert idempotent or not resource
+
+
+@pytest.mark.parametrize("method", routed(), ids=name_of)
+def test_a_list_pages_filters_and_sorts(method: MethodDescriptor) -> None:
+    """Every list of records takes page_size, page_token, filter, order_by and show_deleted."""
+    noun = method.containing_service.name.removesuffix("Service")
+    stored = any(r.noun == noun for r in records())
+    if method.name.startswith("List") and stored:
+        wanted = {"page_size", "page_token", "filter", "order_by", "show_deleted"}
+        assert wanted <= set(method.input_type.fields_by_name)
+        assert "next_page_token" in method.output_type.fields_by_name
+
+
+@pytest.mark.parametrize("message", list(messages()), ids=name_of)
+def test_enums_are_nested_and_begin_with_unspecified(message: Descriptor) -> None:
+    """0 always means "not said"."""
+    for enum in message.enum_types:
+        assert enum.values_by_number[0].name.endswith("_UNSPECIFIED")
+
+
+def test_routing_keys_name_service_noun_and_past() -> None:
+    """`sales.opportunity.won` belongs to the package crm.sales.v1."""
+    for key, event in contract.events().items():
+        assert re.fullmatch(rf"{event.service}\.[a-z_]+\.[a-z_]+", key)
+
+
+def test_events_hold_the_record_first() -> None:
+    """A consumer finds the record after the change in field 1."""
+    for event in contract.events().values():
+        first = event.message.DESCRIPTOR.fields[0]
+        assert first.number == 1
