@@ -1,4 +1,8 @@
-"""`python -m gateway edge` runs the edge app; `python -m gateway envoy-config DIR` writes Envoy's files."""
+"""The gateway's command line.
+
+`python -m gateway edge` runs the edge app, `python -m gateway envoy-config DIR` writes Envoy's
+files; both read CRM_* variables.
+"""
 
 import argparse
 import asyncio

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import grpc
-from crm.identity.v1 import api_key_pb2, api_key_pb2_grpc
 
+from crm.identity.v1 import api_key_pb2, api_key_pb2_grpc
 from gateway.upstreams import Upstreams
 
 MARGIN_SECONDS = 60.0

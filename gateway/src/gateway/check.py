@@ -26,7 +26,7 @@ class Check:
         self._keys = keys
 
     async def answer(self, request: Request) -> Response:
-        """Checks the request that Envoy describes: its verb, path, headers and, for JSON, its body."""
+        """Checks the request that Envoy describes: verb, path, headers and a JSON body."""
         refusal = await self._refuse_body(request)
         if refusal is not None:
             return refusal
@@ -41,9 +41,7 @@ class Check:
         except IdentityUnavailableError:
             message = "The API key cannot be checked now; try again."
             return _refuse(request, code_pb2.UNAVAILABLE, "SERVICE_UNAVAILABLE", message)
-        return Response(
-            headers={"authorization": f"Bearer {token.token}", "x-sub": token.subject}
-        )
+        return Response(headers={"authorization": f"Bearer {token.token}", "x-sub": token.subject})
 
     async def _refuse_body(self, request: Request) -> Response | None:
         rule = self._routes.find(request.method, "/" + request.path_params["path"])

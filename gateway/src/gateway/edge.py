@@ -143,12 +143,8 @@ async def _http_error(request: Request, error: Exception) -> Response:  # noqa: 
     return status_json(code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST", str(error))
 
 
-async def _start_grpc(
-    settings: EdgeSettings, upstreams: Upstreams
-) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(
-        maximum_concurrent_rpcs=MAX_CALLS, options=(("grpc.so_reuseport", 0),)
-    )
+async def _start_grpc(settings: EdgeSettings, upstreams: Upstreams) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(maximum_concurrent_rpcs=MAX_CALLS, options=(("grpc.so_reuseport", 0),))
     health_pb2_grpc.add_HealthServicer_to_server(SystemHealth(route_table(), upstreams), server)
     if settings.reflection:
         add_reflection(server, route_table())
@@ -163,7 +159,8 @@ async def _start_grpc(
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's delay off on accepted connections.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -14,6 +14,7 @@ MAX_SUBJECTS = 10_000
 API_KEY_PREFIX = "Bearer crm_"
 SUBJECT_HEADER = "x-sub"
 
+_REQUEST_ID = "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
 _HTTP = "envoy.extensions.filters.http"
 
 
@@ -35,6 +36,10 @@ def connection_manager(settings: EnvoySettings) -> dict[str, Any]:
         "generate_request_id": True,
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
+        # Without this Envoy would write its tracing decision into the caller's id.
+        "request_id_extension": {
+            "typed_config": {"@type": _REQUEST_ID, "pack_trace_reason": False}
+        },
         "access_log": [_access_log()] if settings.access_log else [],
         "local_reply_config": local_reply_config(),
         "early_header_mutation_extensions": [_strip_claims()],
@@ -45,7 +50,11 @@ def connection_manager(settings: EnvoySettings) -> dict[str, Any]:
 
 
 def _filters(settings: EnvoySettings) -> list[dict[str, Any]]:
-    compress = {"common_config": {"enabled": {"default_value": True, "runtime_key": "compress"}}}
+    # A compressed answer would lose its ETag, which clients send back as If-Match.
+    compress = {
+        "common_config": {"enabled": {"default_value": True, "runtime_key": "compress"}},
+        "disable_on_etag_header": True,
+    }
     gzip = _typed("gzip", "envoy.extensions.compression.gzip.compressor.v3.Gzip", {})
     return [
         _http(

@@ -37,6 +37,7 @@ REPLIES = (
     Reply(503, code_pb2.UNAVAILABLE, "SERVICE_UNAVAILABLE", "The service is down; try again."),
     Reply(504, code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The call took too long."),
 )
+_BAD_PATH = Reply(400, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST", "The path is not valid.")
 _FALLBACK = Reply(400, code_pb2.UNKNOWN, "GATEWAY_ERROR", _ENVOY_TEXT)
 _UNAVAILABLE = next(reply for reply in REPLIES if reply.status == 503)  # noqa: PLR2004
 
@@ -53,6 +54,10 @@ def local_reply_config() -> dict[str, Any]:
             ),
             # Without keys no token can be judged: that is our failure, not the caller's.
             _mapper(unavailable, _format(_UNAVAILABLE)) | {"status_code": _UNAVAILABLE.status},
+            _mapper(
+                [_details("response.code_details == 'path_normalization_failed'")],
+                _format(_BAD_PATH),
+            ),
             *(_mapper([_status("EQ", reply.status)], _format(reply)) for reply in REPLIES),
             _mapper([_status("GE", _FALLBACK.status)], _format(_FALLBACK)),
         ]

@@ -1,7 +1,7 @@
 """Envoy's routes: which request goes to which cluster, with which deadline and which checks.
 
-The check service (ext_authz) costs a round trip, so only routes that need it ask: those reached with
-an API key, and REST writes, whose JSON is checked. Everything else goes straight through.
+The check service (ext_authz) costs a round trip, so only routes that need it ask: those reached
+with an API key, and REST writes, whose JSON is checked. Everything else goes straight through.
 """
 
 import re

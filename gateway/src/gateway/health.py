@@ -13,7 +13,7 @@ WATCH_SECONDS = 2.0
 _Response = health_pb2.HealthCheckResponse
 
 
-class SystemHealth(health_pb2_grpc.HealthServicer):
+class SystemHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped library
     """Health of everything (the empty name), of a service (`customer`) and of a gRPC service."""
 
     def __init__(self, routes: RouteTable, upstreams: Upstreams) -> None:
@@ -22,7 +22,7 @@ class SystemHealth(health_pb2_grpc.HealthServicer):
         self._owner = {rule.grpc_service: rule.service for rule in routes.rules}
         self._owner |= {name: name for name in upstreams.services}
 
-    async def Check(  # type: ignore[override]  # noqa: N802
+    async def Check(  # noqa: N802
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.aio.ServicerContext[
@@ -35,7 +35,7 @@ class SystemHealth(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return _Response(status=status)
 
-    async def Watch(  # type: ignore[override]  # noqa: N802
+    async def Watch(  # noqa: N802
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.aio.ServicerContext[  # noqa: ARG002

@@ -3,7 +3,6 @@
 import base64
 import math
 import re
-from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 
@@ -27,7 +26,7 @@ _RANGES = {
 _MAX_FLOAT = 3.4028234663852886e38
 
 
-def scalar_problem(value: Any, field: Field, *, as_map_key: bool = False) -> str | None:  # noqa: ANN401
+def scalar_problem(value: object, field: Field, *, as_map_key: bool = False) -> str | None:
     """What is wrong with `value` for `field` (`must be a string`), or None.
 
     Args:
@@ -50,7 +49,7 @@ def scalar_problem(value: Any, field: Field, *, as_map_key: bool = False) -> str
     return _number(value, single=kind == Field.TYPE_FLOAT)
 
 
-def _string(value: Any) -> str | None:  # noqa: ANN401
+def _string(value: object) -> str | None:
     if not isinstance(value, str):
         return "must be a string"
     try:
@@ -60,7 +59,7 @@ def _string(value: Any) -> str | None:  # noqa: ANN401
     return None
 
 
-def _bytes(value: Any) -> str | None:  # noqa: ANN401
+def _bytes(value: object) -> str | None:
     if isinstance(value, str):
         try:
             base64.b64decode(value.replace("-", "+").replace("_", "/") + "==", validate=True)
@@ -70,14 +69,14 @@ def _bytes(value: Any) -> str | None:  # noqa: ANN401
     return "must be base64"
 
 
-def _enum(value: Any, field: Field) -> str | None:  # noqa: ANN401
-    names = field.enum_type.values_by_name
+def _enum(value: object, field: Field) -> str | None:
+    names = field.enum_type.values_by_name if field.enum_type else {}
     if isinstance(value, str) and value in names:
         return None
     return f"must be one of {', '.join(names)}"
 
 
-def _integer(value: Any, least: int, most: int) -> str | None:  # noqa: ANN401
+def _integer(value: object, least: int, most: int) -> str | None:
     text = f"must be a whole number from {least} to {most}"
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         value = int(value)
@@ -88,7 +87,7 @@ def _integer(value: Any, least: int, most: int) -> str | None:  # noqa: ANN401
     return None if least <= value <= most else text
 
 
-def _number(value: Any, *, single: bool) -> str | None:  # noqa: ANN401
+def _number(value: object, *, single: bool) -> str | None:
     if isinstance(value, str):
         if value in ("NaN", "Infinity", "-Infinity"):
             return None

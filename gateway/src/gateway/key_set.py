@@ -4,9 +4,9 @@ import asyncio
 import time
 
 import grpc
-from crm.identity.v1 import session_pb2, session_pb2_grpc
 from google.protobuf import json_format
 
+from crm.identity.v1 import session_pb2, session_pb2_grpc
 from gateway.upstreams import Upstreams
 
 KEEP_SECONDS = 30.0

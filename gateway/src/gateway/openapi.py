@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from crm.options.v1 import options_pb2
 from google.api import resource_pb2
 from google.protobuf import descriptor_pb2
 
@@ -16,9 +15,9 @@ _VARIABLE = re.compile(r"\{([^}=]+)(?:=([^}]*))?\}")
 _STATUS = "google.rpc.Status"
 _DETAILS = ("ErrorInfo", "BadRequest", "ResourceInfo", "PreconditionFailure", "RetryInfo")
 _DESCRIPTION = (
-    "Every error is a google.rpc.Status with an ErrorInfo whose `reason` names the cause. Names are "
-    "snake_case, times RFC 3339 in UTC, 64-bit integers strings. Send `Authorization: Bearer` with an "
-    "access token (`POST /v1/sessions`) or an API key (`crm_…`)."
+    "Every error is a google.rpc.Status with an ErrorInfo whose `reason` names the cause. Names "
+    "are snake_case, times RFC 3339 in UTC, 64-bit integers strings. Send `Authorization: Bearer` "
+    "with an access token (`POST /v1/sessions`) or an API key (`crm_…`)."
 )
 
 
@@ -85,7 +84,7 @@ class _Document:
             operation["security"] = []
         if rule.permission:
             operation["x-permission"] = rule.permission
-        operation["x-access"] = options_pb2.Access.Name(rule.access)
+        operation["x-access"] = rule.access
         return operation
 
     def _operation_id(self, rule: Rule) -> str:

@@ -6,6 +6,8 @@ from buf.validate import validate_pb2
 from google.api import field_behavior_pb2
 from google.protobuf import descriptor_pb2
 
+from gateway.descriptors import walk
+
 Schema = dict[str, Any]
 Field = descriptor_pb2.FieldDescriptorProto
 Message = descriptor_pb2.DescriptorProto
@@ -81,7 +83,12 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{key}"}
 
     def object(
-        self, name: str, *, request: bool, without: frozenset[str] = frozenset(), partial: bool = False
+        self,
+        name: str,
+        *,
+        request: bool,
+        without: frozenset[str] = frozenset(),
+        partial: bool = False,
     ) -> Schema:
         """The schema of message `name` itself.
 
@@ -158,36 +165,13 @@ class Schemas:
             tuple(location.path): location.leading_comments or location.trailing_comments
             for location in file.source_code_info.location
         }
-
-        def note(path: tuple[int, ...], *name: str) -> None:
-            text = comments.get(path, "")
-            self.comments[name] = "\n".join(line.strip() for line in text.strip().splitlines())
-
-        def enum(path: tuple[int, ...], name: str, item: descriptor_pb2.EnumDescriptorProto) -> None:
-            self._enums[name] = item
-            note(path, name)
-            for index, value in enumerate(item.value):
-                note((*path, 2, index), name, value.name)
-
-        def message(path: tuple[int, ...], name: str, item: Message) -> None:
-            self.messages[name] = item
-            note(path, name)
-            for index, field in enumerate(item.field):
-                note((*path, 2, index), name, field.name)
-            for index, nested in enumerate(item.nested_type):
-                message((*path, 3, index), f"{name}.{nested.name}", nested)
-            for index, inner in enumerate(item.enum_type):
-                enum((*path, 4, index), f"{name}.{inner.name}", inner)
-
-        for index, item in enumerate(file.message_type):
-            message((4, index), f"{file.package}.{item.name}", item)
-        for index, inner in enumerate(file.enum_type):
-            enum((5, index), f"{file.package}.{inner.name}", inner)
-        for index, service in enumerate(file.service):
-            name = f"{file.package}.{service.name}"
-            note((6, index), name)
-            for position, method in enumerate(service.method):
-                note((6, index, 2, position), name, method.name)
+        for path, name, item in walk(file):
+            lines = comments.get(path, "").strip().splitlines()
+            self.comments[name] = "\n".join(line.strip() for line in lines)
+            if isinstance(item, descriptor_pb2.DescriptorProto):
+                self.messages[name[0]] = item
+            elif isinstance(item, descriptor_pb2.EnumDescriptorProto):
+                self._enums[name[0]] = item
 
 
 def component(name: str) -> str:
@@ -208,7 +192,8 @@ def _limits(rules: validate_pb2.FieldRules, field: Field) -> Schema:
     if kind == "string" and field.type == Field.TYPE_STRING:
         names = {"min_len": "minLength", "max_len": "maxLength", "pattern": "pattern"}
         text = rules.string
-        return {new: getattr(text, old) for old, new in names.items() if text.HasField(old)}
+        present = {field.name for field, _ in text.ListFields()}
+        return {names[old]: getattr(text, old) for old in sorted(present & names.keys())}
     numeric = _SCALARS.get(field.type, {}).get("type") in ("integer", "number")
     if kind and numeric:
         number = getattr(rules, kind)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -32,9 +32,7 @@ def add_reflection(server: grpc.aio.Server, routes: RouteTable) -> None:
     for package in (_ALPHA, _STABLE):
         service = f"{package}.ServerReflection"
         methods = {"ServerReflectionInfo": handler}
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, methods),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
@@ -46,20 +44,11 @@ def _pool() -> descriptor_pool.DescriptorPool:
     files.append(_stable(files[-1]))
     pool = descriptor_pool.DescriptorPool()
     for file in files:
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
     return pool
 
 
 def _stable(alpha: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDescriptorProto:
     """The v1 file, made from the v1alpha file, which is the only one in the library."""
-    text = alpha.SerializeToString()
-    file = descriptor_pb2.FileDescriptorProto.FromString(text)
-    file.name = "grpc/reflection/v1/reflection.proto"
-    file.package = _STABLE
-    for message in file.message_type:
-        for field in message.field:
-            field.type_name = field.type_name.replace(_ALPHA, _STABLE)
-    for method in file.service[0].method:
-        method.input_type = method.input_type.replace(_ALPHA, _STABLE)
-        method.output_type = method.output_type.replace(_ALPHA, _STABLE)
-    return file
+    text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
+    return text_format.Parse(text, descriptor_pb2.FileDescriptorProto())

@@ -1,7 +1,7 @@
 """The table of REST rules, read from the `google.api.http` options of the contracts.
 
-A package `crm.<service>.v1` belongs to `<service>`. Methods without an HTTP rule are internal and have no
-place here; so has `crm.common.v1`, whose services every service implements for its peers.
+A package `crm.<service>.v1` belongs to `<service>`. Methods without an HTTP rule are internal and
+have no place here; nor has `crm.common.v1`, whose services every service implements for its peers.
 """
 
 import re
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from crm.options.v1 import options_pb2
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 
+from crm.options.v1 import options_pb2
 from gateway.descriptors import descriptor_set
 
 _PACKAGE = re.compile(r"crm\.(?!common\.)(?P<service>[a-z]+)\.v1")
@@ -36,7 +36,7 @@ class Rule:
         client_streaming: the request comes in pieces (an upload).
         server_streaming: the answer comes in pieces (server-sent events).
         raw_body: the body is bytes (`google.api.HttpBody`), not JSON.
-        access: a value of `crm.options.v1.Access`.
+        access: who may call, a name of `crm.options.v1.Access`.
         permission: what the caller must hold where access is PERMISSION.
     """
 
@@ -51,7 +51,7 @@ class Rule:
     client_streaming: bool
     server_streaming: bool
     raw_body: bool
-    access: int
+    access: str
     permission: str
 
     @property
@@ -74,7 +74,7 @@ class Rule:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """The request fields bound by the path, with the path each must have: `name` → `accounts/*`."""
+        """The request fields that the path fills, each with its shape: `name` → `accounts/*`."""
         return {match[1]: match[2] or "*" for match in _VARIABLE.finditer(self.template)}
 
     @property
@@ -85,7 +85,7 @@ class Rule:
     @property
     def is_public(self) -> bool:
         """True if callers need no access token."""
-        return self.access in (options_pb2.PUBLIC, options_pb2.TOKEN)
+        return self.access in ("PUBLIC", "TOKEN")
 
     @property
     def has_json_body(self) -> bool:
@@ -174,7 +174,7 @@ def _rule(
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
         raw_body=raw_request or (method.input_type, http.body) in raw_fields,
-        access=method.options.Extensions[options_pb2.access],
+        access=options_pb2.Access.Name(method.options.Extensions[options_pb2.access]),
         permission=method.options.Extensions[options_pb2.permission],
     )
 

@@ -39,7 +39,7 @@ class EnvoySettings:
     """What Envoy's bootstrap is made from.
 
     Attributes:
-        services: where each service listens; a DNS name with several addresses is balanced over them.
+        services: where each service listens; all addresses of a DNS name share the load.
         edge_http: `host:port` of the edge app.
         edge_grpc: `host:port` of the edge's reflection and health.
         descriptors: the file `write_descriptors` wrote, as Envoy sees it.
@@ -99,9 +99,7 @@ def edge_settings(environment: Mapping[str, str] = os.environ) -> EdgeSettings:
     )
 
 
-def envoy_settings(
-    descriptors: Path, environment: Mapping[str, str] = os.environ
-) -> EnvoySettings:
+def envoy_settings(descriptors: Path, environment: Mapping[str, str] = os.environ) -> EnvoySettings:
     """Reads Envoy's settings from CRM_* variables.
 
     Args:
