@@ -65,7 +65,7 @@ class ConsumerStatus:
 class Consumer:
     """What one service does with the events of one source."""
 
-    def __init__(  # noqa: PLR0913 - wiring, by keyword
+    def __init__(
         self,
         source: str,
         database: Database,

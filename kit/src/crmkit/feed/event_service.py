@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from crm.common.v1 import event_pb2
-from crm.common.v1.feed_pb2 import FeedEvent
 from google.protobuf.json_format import MessageToDict
 
+from crm.common.v1 import event_pb2
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit import contract
 from crmkit.access import RecordScope, scope_condition
 from crmkit.call import Call

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
-from crm.common.v1.feed_pb2 import FeedEvent
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit import contract
 from crmkit.errors import InvalidArgument
 from crmkit.schema import EVENT_COLUMNS
@@ -121,7 +121,7 @@ class Event:
         return self.wire.traceparent
 
     @cached_property
-    def message(self) -> Any:  # noqa: ANN401 - the generated class that `type` names
+    def message(self) -> Any:
         """The event message.
 
         Raises:
@@ -131,7 +131,7 @@ class Event:
         return decode_message(self.wire)
 
 
-def decode_message(wire: FeedEvent) -> Any:  # noqa: ANN401 - the generated class that `type` names
+def decode_message(wire: FeedEvent) -> Any:
     """The event message of a feed event; errors as for `Event.message`."""
     contract.events()  # loads every generated module into the pool
     try:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
-from crm.common.v1.feed_pb2 import FeedEvent
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.db import Database
 from crmkit.errors import Unavailable
 from crmkit.feed.events import LOG_COLUMNS, from_row

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 from crm.common.v1 import feed_pb2
-
 from crmkit.call import Call
 from crmkit.feed.feed import Feed, FeedHead
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 import structlog
-from crm.common.v1.feed_pb2 import FeedEvent
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.db import Database, Executor
 from crmkit.errors import InvalidArgument, NotFound
 from crmkit.feed.consumer import Consumer

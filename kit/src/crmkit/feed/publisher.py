@@ -13,9 +13,9 @@ import psycopg
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import PublishError
-from crm.common.v1.feed_pb2 import FeedEvent
 from prometheus_client import Counter
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.db import Database
 from crmkit.errors import Failure
 from crmkit.feed.events import to_amqp

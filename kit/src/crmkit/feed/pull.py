@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
 import grpc
+
 from crm.common.v1 import feed_pb2
 from crm.common.v1.feed_pb2 import FeedEvent
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import structlog
-from crm.common.v1.feed_pb2 import FeedEvent
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.feed.consumer import BATCH, Consumer
 from crmkit.feed.events import Event
 from crmkit.feed.faults import describe

@@ -7,14 +7,15 @@ while the record's row is locked, so that their order is the order of each recor
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 import structlog
-from crm.common.v1.feed_pb2 import FeedEvent
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.db import Database
+from crmkit.feed.clashes import resolve_clashes
 from crmkit.feed.events import chain_of, unchained
+from crmkit.feed.faults import describe
 from crmkit.feed.feed import Feed
 from crmkit.feed.loops import Backoff, run_until
 from crmkit.schema import EVENT_COLUMNS
@@ -86,7 +87,7 @@ class Sequencer:
                 async with asyncio.timeout(_SECONDS_FOR_ONE_RUN):
                     moved = await self.run_once()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                _log.warning("sequencer_failed", error=_describe(error))
+                _log.warning("sequencer_failed", error=describe(error))
                 await self.close()
                 await backoff.pause()
                 continue
@@ -114,6 +115,11 @@ class Sequencer:
                 self._feed.advanced(look[0])
             return 0
         try:
+            batch = await self._move(connection)
+        except psycopg.errors.UniqueViolation:
+            await self.close()
+            connection = await self._connected()
+            await resolve_clashes(connection)
             batch = await self._move(connection)
         except BaseException:
             await self.close()  # whatever state it is in, the transaction is gone
@@ -170,9 +176,3 @@ def _present(row: Row | None) -> Row:
         msg = "relay_state has no row: the platform tables were not created by the migration"
         raise psycopg.DataError(msg)
     return row
-
-
-def _describe(error: Exception) -> Any:  # noqa: ANN401 - what the log prints
-    if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return error.diag.message_primary
-    return type(error).__name__
