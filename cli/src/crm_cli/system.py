@@ -167,12 +167,11 @@ def _admin_password(options: SystemOptions, data_dir: Path) -> str:
 def _prepare_databases(system: System) -> None:
     for name in system.options.services:
         system.postgres.create_database(name)
-        declared, _ = service(name)
-        migrations.migrate(system.postgres.url(name), declared.migrations)
+        migrations.migrate(system.postgres.url(name), service(name).migrations)
 
 
 async def _start_service(system: System, name: str, stack: AsyncExitStack) -> None:
-    declared, settings_type = service(name)
+    declared = service(name)
     options = system.options
     values: dict[str, object] = {
         "database_url": system.postgres.url("{service}").replace("%7Bservice%7D", "{service}"),
@@ -181,9 +180,9 @@ async def _start_service(system: System, name: str, stack: AsyncExitStack) -> No
         "public_url": options.url,
         "amqp_url": options.amqp_url or None,
     }
-    if "admin_email" in settings_type.model_fields:
+    if "admin_email" in declared.settings.model_fields:
         values |= {"admin_email": options.admin_email, "admin_password": system.admin_password}
-    running = RunningService(declared, settings_type.model_validate(values))
+    running = RunningService(declared, declared.settings.model_validate(values))
     await running.start()
     stack.push_async_callback(running.stop, drain_seconds=0)
     system.running[name] = running

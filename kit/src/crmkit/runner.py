@@ -115,8 +115,8 @@ class RunningService:
             self._consume()
         if "jobs" in self.roles:
             self._run(JobRunner(self.home, self._job_handlers()).run(self._stop))
-        if self.service.start is not None:
-            await self.service.start(self.home)
+        for loop in self.service.loops:
+            self._run(loop(self.home, self._stop))
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -289,7 +289,7 @@ async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] 
 
 def main(service: Service, roles: Iterable[str] = ROLES) -> None:
     """The entry point of a service's process."""
-    settings = load(ServiceSettings)
+    settings = load(service.settings)
     logging.configure(settings.log_level, service=service.name)
     if settings.metrics_port:
         prometheus_client.start_http_server(settings.metrics_port, addr=settings.bind_host)

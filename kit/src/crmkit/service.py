@@ -1,6 +1,7 @@
 """What a service is: the table of contents that each `service.py` fills in."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from crmkit.contract import Method
 from crmkit.errors import ContractError
 from crmkit.feed.events import Event
 from crmkit.resources import standard_method
+from crmkit.settings import ServiceSettings
 
 EventHandler = Callable[[Event, Call], Awaitable[None]]
 JobHandler = Callable[[Call, dict[str, Any]], Awaitable[None]]
+Loop = Callable[[Home, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Service:
         consumes: Routing key → handler of other services' events; handlers write only this database.
         jobs: Kind → handler of durable jobs.
         on_first_start: Run once the database is up to date, in one transaction; must be repeatable.
-        start: Run once the service has started, for loops of its own.
+        settings: What it reads from the environment.
+        loops: Run beside the server once it has started, until the event tells them to stop.
     """
 
     name: str
@@ -41,7 +45,8 @@ class Service:
     consumes: Mapping[str, EventHandler] = field(default_factory=dict)
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)
     on_first_start: Callable[[Call], Awaitable[None]] | None = None
-    start: Callable[[Home], Awaitable[None]] | None = None
+    loops: Sequence[Loop] = ()
+    settings: type[ServiceSettings] = ServiceSettings
 
     def functions(self, extra: Mapping[str, Any]) -> list[tuple[Method, Callable[..., Any]]]:
         """Every method of the service's packages with its implementation.
