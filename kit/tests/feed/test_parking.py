@@ -1,10 +1,14 @@
 """Invariant: a parked event leaves by being applied, or by a person's decision with a reason."""
 
+import asyncio
+
 import pytest
 
+from crmkit.call import Call
 from crmkit.errors import InvalidArgument, NotFound
 from crmkit.feed import parking
 from crmkit.feed.consumer import Consumer
+from crmkit.feed.events import Event
 
 from .conftest import Reader, Source, new_event, new_subject
 
@@ -51,3 +55,22 @@ async def test_skipping_needs_a_reason_and_a_parked_event(source: Source, reader
     with pytest.raises(NotFound):
         await parking.skip(reader.database, "customer", 9, reason="gone", actor="users/operator")
     assert await parking.count_parked(reader.database) == {"customer": 3}
+
+
+async def test_an_event_that_arrives_during_a_replay_does_not_overtake(
+    source: Source, reader: Reader
+) -> None:
+    _, subject = await park_three(source, reader)
+    reader.fails.clear()
+    arrivals: list[asyncio.Task[None]] = []
+
+    async def note_and_publish(event: Event, call: Call) -> None:
+        await reader.note(event, call)
+        if event.subject_version == 1:
+            await source.publish(new_event(subject, 4))
+            arrivals.append(asyncio.ensure_future(reader.consumer().catch_up()))
+
+    await parking.replay(reader.database, reader.consumer({"#": [note_and_publish]}))
+    await asyncio.gather(*arrivals)
+    await parking.replay(reader.database, reader.consumer())
+    assert [row[2] for row in await reader.ledger()] == [1, 2, 3, 4]

@@ -92,29 +92,37 @@ async def replay(database: Database, consumer: Consumer, subject: str = "") -> R
     Raises:
         Exception: A transient failure; what was applied before stays applied.
     """
-    waiting = await list_parked(database, consumer.source)
-    chosen = [p.event for p in waiting if not subject or p.event.subject == subject]
     applied = 0
     failed: set[str] = set()
-    for event in chosen:
-        if event.subject in failed:
-            continue
-        try:
-            applied += await _replay_one(database, consumer, event)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            failed.add(event.subject)
-            await database.execute(
-                _FAILED_AGAIN,
-                {
-                    "new_error": describe(error),
-                    "at_source": consumer.source,
-                    "at_seq": event.feed_seq,
-                },
-            )
+    # Again until nothing is left: meanwhile new events may have been parked behind those.
+    while waiting := await _waiting(database, consumer.source, subject, failed):
+        for event in waiting:
+            if event.subject in failed:
+                continue
+            try:
+                applied += await _replay_one(database, consumer, event)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                failed.add(event.subject)
+                await _note_failure(database, consumer.source, event, error)
     _log.info("parked_replayed", source=consumer.source, applied=applied, failed=sorted(failed))
-    return ReplayResult(applied, len(chosen) - applied)
+    return ReplayResult(applied, len(await _waiting(database, consumer.source, subject, set())))
+
+
+async def _waiting(database: Database, source: str, subject: str, without: set[str]) -> list[Event]:
+    return [
+        parked.event
+        for parked in await list_parked(database, source)
+        if subject in ("", parked.event.subject) and parked.event.subject not in without
+    ]
+
+
+async def _note_failure(database: Database, source: str, event: Event, error: Exception) -> None:
+    await database.execute(
+        _FAILED_AGAIN,
+        {"new_error": describe(error), "at_source": source, "at_seq": event.feed_seq},
+    )
 
 
 async def _replay_one(database: Database, consumer: Consumer, event: Event) -> int:
