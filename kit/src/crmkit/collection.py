@@ -74,6 +74,8 @@ class Collection(Generic[E]):
         self.natural_key = natural_key
         self.rule = rule
         self.import_fields = frozenset(import_fields)
+        # What a Create method makes and shows once cannot come from a file.
+        self.importable = not unstored
         self.filter_fields = self.codec.filter_fields()
         self.order_fields = {"id": table.c.id} | {
             name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED

@@ -1,5 +1,6 @@
 """Identifiers: time-ordered for records, derived for the steps of a saga."""
 
+import hashlib
 import secrets
 import threading
 import time
@@ -29,3 +30,21 @@ def uuid7() -> UUID:
 def uuid5_of(parent: UUID, step: str) -> UUID:
     """Returns the id that `step` of `parent` always has, so that a repeat finds the same record."""
     return uuid5(parent, step)
+
+
+def uuid7_of(parent: UUID, number: int) -> UUID:
+    """Returns the id that row `number` of an import always has, so that a repeat finds the same record.
+
+    Args:
+        parent: A UUIDv7; the new ids carry its time and sort by `number`, which keeps bulk inserts fast.
+        number: 0 to 2**32 - 1.
+    """
+    version_and_high = 0x7000 | number >> 20
+    low = (number & 0xFFFFF) << 42 | _hash_bits(parent, 42)
+    high = (parent.int >> 80) << 16 | version_and_high
+    return UUID(int=high << 64 | 0b10 << _RANDOM_BITS | low)
+
+
+def _hash_bits(parent: UUID, bits: int) -> int:
+    digest = hashlib.sha256(parent.bytes).digest()
+    return int.from_bytes(digest[:8]) >> (64 - bits)

@@ -1,0 +1,280 @@
+"""Some rows of an import: understood, then written in one transaction together with the progress.
+
+So a crash loses nothing and doubles nothing: rows are either written and counted, or neither.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from crm.common.v1 import import_pb2
+from psycopg import errors as pg
+
+from crmkit import clock, contract
+from crmkit.access import Principal, service_principal
+from crmkit.call import Call, Home
+from crmkit.collection import Collection
+from crmkit.contract import Method
+from crmkit.db import Transaction
+from crmkit.errors import AlreadyExists, Failure
+from crmkit.ids import uuid7_of
+from crmkit.imports import runs
+from crmkit.imports.csv_reader import CsvRow
+from crmkit.imports.duplicates import Identity, Match, identity, matches
+from crmkit.imports.lookups import Lookups
+from crmkit.imports.mapping import ERROR, WARNING, Draft, RowMapper
+from crmkit.imports.runs import Tally
+from crmkit.interceptors.errors import failure_of
+from crmkit.resources import set_field
+
+Policy = import_pb2.Import.DuplicatePolicy
+# What the database refuses because of a row, not because of its own state.
+_REFUSALS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    pg.PipelineAborted,
+    pg.InFailedSqlTransaction,
+)
+
+
+class Stopped(Exception):  # noqa: N818 - somebody cancelled the import, or another worker took it over
+    """The import is no longer ours to continue."""
+
+
+@dataclass
+class Work:
+    """An import being worked on by this process."""
+
+    home: Home
+    collection: Collection[Any]
+    run: runs.Run
+    mapper: RowMapper
+    lookups: Lookups
+    processed: int
+    seen: set[Identity] = field(default_factory=set)  # of a run that only validates
+
+    @property
+    def principal(self) -> Principal:
+        """Whoever asked for the import, with today's rights."""
+        if self.run.creator is None:
+            return service_principal(self.home.name)
+        return self.home.rights.principal(self.run.creator)
+
+    def call(self, verb: str = "Create") -> Call:
+        """A piece of this work, in a transaction of its own."""
+        return Call(
+            home=self.home,
+            principal=self.principal,
+            now=clock.now(),
+            tx=Transaction(self.home.database),
+            correlation_id=self.run.name,
+            imported=True,
+            method=standard_rpc(self.collection, verb),
+            state={"confirmed_references": self.lookups.ids},
+        )
+
+    @property
+    def policy(self) -> int:
+        """What to do with duplicates."""
+        return self.run.specification.duplicate_policy or Policy.SKIP
+
+
+@dataclass(slots=True)
+class _Candidate:
+    draft: Draft
+    values: dict[str, Any]
+    entity: Any = None
+    identity: Identity | None = None
+    match: Match | None = None
+
+    def fail(self, mapper: RowMapper, failure: Failure) -> None:
+        self.draft.note(mapper.path(failure), failure.reason, failure.message, ERROR)
+
+
+def standard_rpc(collection: Collection[Any], verb: str) -> Method | None:
+    """The Create or Update method of a collection; None if it has none."""
+    noun = collection.contract.noun
+    service = contract.services()[f"crm.{collection.contract.service}.v1.{noun}Service"]
+    wanted = f"{verb}{noun}"
+    return next((m for m in contract.methods_of(service) if m.name == wanted), None)
+
+
+async def write_rows(work: Work, rows: Sequence[CsvRow]) -> None:
+    """Deals with some rows, all of them at once or, where the database refuses one, in halves.
+
+    Raises:
+        Stopped: The import was cancelled, or another worker goes on with it.
+    """
+    try:
+        again_at = await _write(work, rows)
+    except _REFUSALS as error:
+        if len(rows) == 1:
+            await _refuse(work, rows[0], error)
+            return
+        again_at = len(rows) // 2
+        await write_rows(work, rows[:again_at])
+    if again_at < len(rows):
+        await write_rows(work, rows[again_at:])
+
+
+async def _write(work: Work, rows: Sequence[CsvRow]) -> int:
+    """Writes rows from the first on; answers how many: to update a row's record, it must be there."""
+    call = work.call()
+    try:
+        candidates = await _understand(work, call, rows)
+        if work.policy == Policy.UPDATE:
+            candidates = _until_repetition(candidates)
+        await lock(work, call.tx)
+        new = await _sort_out(work, call, candidates)
+        tally = await _store(work, call, candidates, new)
+        issues = [issue for c in candidates for issue in c.draft.issues]
+        await runs.advance(call.tx, work.run.id, tally, issues)
+        await call.tx.commit()
+    finally:
+        await call.tx.end()
+    work.processed += len(candidates)
+    if work.run.specification.validate_only:
+        work.seen |= {c.identity for c in candidates if c.identity and not c.draft.failed}
+    return len(candidates)
+
+
+async def lock(work: Work, tx: Transaction) -> None:
+    """Makes sure that the import is still ours; raises Stopped if not."""
+    run = await runs.lock(tx, work.run.id)
+    if run is None or run.state != "RUNNING" or run.processed_rows != work.processed:
+        raise Stopped
+
+
+async def _understand(work: Work, call: Call, rows: Sequence[CsvRow]) -> list[_Candidate]:
+    """Turns rows into records as far as possible; nothing is written and no transaction open."""
+    await work.lookups.learn(call, work.mapper.wanted([r.cells for r in rows if not r.problem]))
+    return [_candidate(work, call, row) for row in rows]
+
+
+def _candidate(work: Work, call: Call, row: CsvRow) -> _Candidate:
+    if row.problem:
+        candidate = _Candidate(Draft(row.number, None), {})
+        candidate.draft.note("", "MALFORMED_ROW", row.problem, ERROR)
+        return candidate
+    draft = work.mapper.draft(row.number, row.cells, work.lookups.resolve)
+    candidate = _Candidate(draft, work.mapper.values(draft))
+    if not draft.failed:
+        try:
+            record_id = uuid7_of(work.run.id, row.number)
+            candidate.entity = _record(work, call, candidate, record_id)
+            candidate.identity = identity(work.collection, candidate.entity)
+        except Failure as failure:
+            candidate.fail(work.mapper, failure)
+    return candidate
+
+
+def _record(work: Work, call: Call, candidate: _Candidate, record_id: UUID) -> Any:  # noqa: ANN401
+    """The record, checked; a bad value of an optional field is left out with a warning."""
+    entity = work.collection.new(call, dict(candidate.values), record_id=record_id)
+    try:
+        entity.check()
+    except Failure as failure:
+        path = work.mapper.path(failure)
+        name = path.partition(".")[0].partition("[")[0]
+        if name not in candidate.values or name in work.collection.codec.required:
+            raise
+        candidate.draft.note(path, failure.reason, failure.message, WARNING)
+        del candidate.values[name]
+        return _record(work, call, candidate, record_id)
+    return entity
+
+
+def _until_repetition(candidates: list[_Candidate]) -> list[_Candidate]:
+    seen: set[Identity] = set()
+    for index, candidate in enumerate(candidates):
+        if candidate.identity is not None and candidate.identity in seen:
+            return candidates[:index]
+        if candidate.identity is not None:
+            seen.add(candidate.identity)
+    return candidates
+
+
+async def _sort_out(work: Work, call: Call, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Finds duplicates; answers the rows that become new records, checked as an insert would be."""
+    sound = [c for c in candidates if not c.draft.failed]
+    known = await matches(call, work.collection, {c.identity for c in sound if c.identity})
+    here: set[Identity] = set(work.seen)
+    for candidate in sound:
+        if candidate.identity is None:
+            continue
+        candidate.match = known.get(candidate.identity)
+        if candidate.match is None and candidate.identity in here:
+            candidate.match = Match(candidate.entity.id, usable=work.policy != Policy.UPDATE)
+        here.add(candidate.identity)
+        _apply_policy(work, candidate)
+    new = [c for c in sound if not c.draft.failed and c.match is None]
+    outcomes = await work.collection.prepare_many(call, [c.entity for c in new])
+    for candidate, failure in zip(new, outcomes, strict=True):
+        if failure is not None:
+            candidate.fail(work.mapper, failure)
+    return [c for c in new if not c.draft.failed]
+
+
+def _apply_policy(work: Work, candidate: _Candidate) -> None:
+    match, policy = candidate.match, work.policy
+    if match is None or candidate.identity is None:
+        return
+    field_name, value = candidate.identity
+    natural = field_name != "external_id"
+    if policy == Policy.CREATE and natural:
+        candidate.match = None
+    elif policy in {Policy.FAIL, Policy.CREATE} or not match.usable:
+        msg = f"There is a record with this {field_name} already: {value[:100]}"
+        candidate.fail(work.mapper, AlreadyExists(msg, field=field_name))
+
+
+async def _store(
+    work: Work, call: Call, candidates: Sequence[_Candidate], new: Sequence[_Candidate]
+) -> Tally:
+    tally = Tally(rows=len(candidates), created=len(new))
+    matched = [c for c in candidates if c.match is not None and not c.draft.failed]
+    if work.policy == Policy.UPDATE:
+        for candidate in matched:
+            tally.updated += await _update(work, call, candidate)
+    tally.failed = sum(c.draft.failed for c in candidates)
+    tally.skipped = len(candidates) - tally.created - tally.updated - tally.failed
+    tally.warned = sum(bool(c.draft.issues) and not c.draft.failed for c in candidates)
+    if new and not work.run.specification.validate_only:
+        await work.collection.insert_many(call, [c.entity for c in new])
+    return tally
+
+
+async def _update(work: Work, call: Call, candidate: _Candidate) -> bool:
+    """Changes the record that a row describes; True if that changes or would change anything."""
+    assert candidate.match is not None  # noqa: S101 - only matched rows come here
+    collection = work.collection
+    call.method = standard_rpc(collection, "Update")
+    try:
+        entity = await collection.for_change(call, candidate.match.id)
+        for name, value in candidate.values.items():
+            if name in collection.codec.writable:
+                set_field(collection, entity, name, value)
+        entity.check()
+        _, row_before = call.state[entity.id]
+        changed = collection.codec.changed_fields(row_before, collection.codec.to_row(entity))
+        if changed and not work.run.specification.validate_only:
+            await collection.save(call, entity)
+    except Failure as failure:
+        candidate.fail(work.mapper, failure)
+        return False
+    return bool(changed)
+
+
+async def _refuse(work: Work, row: CsvRow, error: Exception) -> None:
+    """Counts a row as failed that only the database could refuse."""
+    failure = failure_of(error, work.collection.contract.singular)
+    draft = Draft(row.number, None)
+    reason = failure.reason if failure else "NOT_STORABLE"
+    message = failure.message if failure else "The record cannot be stored."
+    draft.note(work.mapper.path(failure) if failure else "", reason, message, ERROR)
+    async with work.home.database.transaction() as tx:
+        await lock(work, tx)
+        await runs.advance(tx, work.run.id, Tally(rows=1, failed=1), draft.issues)
+    work.processed += 1

@@ -1,0 +1,71 @@
+"""Which rows describe records that we have: by external id, else by natural key."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.statements import compile_statement
+
+# (field, value): what makes two records the same.
+Identity = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A record that we have; `usable` if the importing person may change it and it is not deleted."""
+
+    id: UUID
+    usable: bool
+
+
+def identity(collection: Collection[Any], entity: Any) -> Identity | None:  # noqa: ANN401
+    """What tells a record apart; None if nothing does."""
+    if entity.external_id:
+        return "external_id", entity.external_id
+    field = collection.natural_key
+    known = collection.filter_fields.get(field)
+    value = getattr(entity, field, None)
+    return (field, value) if known is not None and known.kind == "text" and value else None
+
+
+async def matches(
+    call: Call, collection: Collection[Any], wanted: Iterable[Identity]
+) -> dict[Identity, Match]:
+    """The records that we have, by identity; the oldest where several share a natural key."""
+    by_field: dict[str, list[str]] = {}
+    for field, value in wanted:
+        by_field.setdefault(field, []).append(value)
+    found: dict[Identity, Match] = {}
+    for field, values in by_field.items():
+        if field == "external_id":
+            found |= await _by_external_id(call, collection, values)
+        else:
+            pairs = await collection.look_up(call, field, values)
+            for value, id_ in sorted(pairs, key=lambda pair: pair[1], reverse=True):
+                found[field, value] = Match(id_, usable=True)
+    return found
+
+
+async def _by_external_id(
+    call: Call, collection: Collection[Any], values: list[str]
+) -> dict[Identity, Match]:
+    """Also deleted records and those out of scope: an external id is taken once and for all."""
+    c = collection.table.c
+    statement = compile_statement(
+        sa.select(c.external_id, c.id, c.delete_time, c.owner, c.team).where(
+            c.external_id == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text)))
+        )
+    )
+    scope = collection.scope(call, collection.permission("get"))
+    found: dict[Identity, Match] = {}
+    for value, id_, delete_time, owner, team in await call.tx.fetch_all(
+        statement, {"values": values}
+    ):
+        usable = delete_time is None and call.principal.covers(scope, owner, team)
+        found["external_id", value] = Match(id_, usable=usable)
+    return found

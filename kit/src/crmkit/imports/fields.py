@@ -1,0 +1,209 @@
+"""Where a mapping may write: the fields of a resource and the parts of its composed fields.
+
+`display_name`, `amount` or `amount.currency_code`, `labels.region`, `emails.address` (of one item),
+`stages` (JSON text), `roles` (several, divided by semicolons).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.api import field_behavior_pb2, resource_pb2
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from crmkit import contract
+from crmkit.errors import InvalidArgument
+from crmkit.imports.values import (
+    BadValue,
+    read_currency,
+    scalar_reader,
+    write_amount,
+    write_date,
+    write_time,
+)
+
+Write = Callable[[Any, str], None]
+_CURRENCY = "currency_code"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place in a resource's message that a cell can fill.
+
+    Attributes:
+        path: As mapped: `lines.product`.
+        field: The resource's own field that it lies in: `lines`.
+        required: Whether a record without that field is refused.
+        write: Puts a cell's text (for a reference, its resource name) into the resource's message.
+        reference: The collection it refers to; empty if it is no reference.
+        several: True where the text holds several values, divided by semicolons.
+        group: The composed value it is a part of, `lines.unit_price`; empty if it is none.
+        follows: True where it says nothing alone: a currency without an amount.
+    """
+
+    path: str
+    field: str
+    required: bool
+    write: Write
+    reference: str = ""
+    several: bool = False
+    group: str = ""
+    follows: bool = False
+
+
+def target(message: type[Any], path: str) -> Target:
+    """The place a path names; raises InvalidArgument if there is none."""
+    head, _, rest = path.partition(".")
+    field = message.DESCRIPTOR.fields_by_name.get(head)
+    if field is None:
+        raise _no_such(path)
+    behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    part = _part(field, rest, path)
+    return Target(
+        path=path,
+        field=head,
+        required=field_behavior_pb2.REQUIRED in behaviors,
+        write=part.write,
+        reference=part.reference,
+        several=part.several,
+        group=part.group,
+        follows=part.follows,
+    )
+
+
+def _no_such(path: str) -> InvalidArgument:
+    return InvalidArgument(f"There is no field {path} to import into.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    write: Write
+    reference: str = ""
+    several: bool = False
+    group: str = ""
+    follows: bool = False
+
+
+def _part(field: FieldDescriptor, rest: str, path: str) -> _Part:
+    if _is_map(field):
+        return _map_entry(field, rest, path)
+    if field.message_type is None:
+        if rest:
+            raise _no_such(path)
+        return _several(field) if field.is_repeated else _single(field)
+    if field.is_repeated and not rest:
+        return _Part(_json_list(field))
+    group = path.removesuffix(f".{rest}") if rest else path
+    kind = field.message_type.full_name
+    if kind == "google.type.Money" and not field.is_repeated:
+        return _money(field, rest, path, group)
+    if kind in _PLAIN and not field.is_repeated:
+        if rest:
+            raise _no_such(path)
+        write, name = _PLAIN[kind], field.name
+        return _Part(lambda message, text: write(getattr(message, name), text))
+    return _nested(field, rest, path, group)
+
+
+_PLAIN: dict[str, Write] = {
+    "google.protobuf.Timestamp": write_time,
+    "google.type.Date": write_date,
+}
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    kind = field.message_type
+    return bool(field.is_repeated and kind is not None and kind.GetOptions().map_entry)
+
+
+def _map_entry(field: FieldDescriptor, key: str, path: str) -> _Part:
+    if not key:
+        raise InvalidArgument(f"Name an entry: {path}.<key>.")  # noqa: EM102
+    name = field.name
+
+    def write(message: Any, text: str) -> None:  # noqa: ANN401
+        getattr(message, name)[key] = text
+
+    return _Part(write)
+
+
+def _single(field: FieldDescriptor) -> _Part:
+    name, read = field.name, scalar_reader(field)
+
+    def write(message: Any, text: str) -> None:  # noqa: ANN401
+        value = read(text)
+        try:
+            setattr(message, name, value)
+        except ValueError as error:  # a surrogate, or a number out of the field's range
+            raise BadValue(str(error)) from None
+
+    return _Part(write, _reference(field))
+
+
+def _several(field: FieldDescriptor) -> _Part:
+    name, read = field.name, scalar_reader(field)
+
+    def write(message: Any, text: str) -> None:  # noqa: ANN401
+        getattr(message, name).extend([read(item) for item in split(text)])
+
+    return _Part(write, _reference(field), several=True)
+
+
+def split(text: str) -> list[str]:
+    """The values of a cell that holds several."""
+    return [item for part in text.split(";") if (item := part.strip())]
+
+
+def _reference(field: FieldDescriptor) -> str:
+    kind = field.GetOptions().Extensions[resource_pb2.resource_reference].type
+    # A child such as a stage is no resource of its own: its record says what its text may be.
+    found = contract.resources().get(kind)
+    return found.collection if found else ""
+
+
+def _money(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
+    name = field.name
+    if rest in {"", "amount", "units"}:
+        return _Part(lambda message, text: write_amount(getattr(message, name), text), group=group)
+    if rest != _CURRENCY:
+        raise _no_such(path)
+
+    def write_currency(message: Any, text: str) -> None:  # noqa: ANN401
+        getattr(message, name).currency_code = read_currency(text)
+
+    return _Part(write_currency, group=group, follows=True)
+
+
+def _nested(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
+    name, repeated = field.name, field.is_repeated
+    head, _, inner_rest = rest.partition(".")
+    descriptor: Descriptor = field.message_type
+    inner_field = descriptor.fields_by_name.get(head)
+    if inner_field is None:
+        raise _no_such(path)
+    inner = _part(inner_field, inner_rest, path)
+
+    def write(message: Any, text: str) -> None:  # noqa: ANN401
+        items = getattr(message, name)
+        if repeated:
+            item = items[0] if items else items.add()
+        else:
+            item = items
+        inner.write(item, text)
+
+    return _Part(write, inner.reference, inner.several, inner.group or group, inner.follows)
+
+
+def _json_list(field: FieldDescriptor) -> Write:
+    name = field.name
+
+    def write(message: Any, text: str) -> None:  # noqa: ANN401
+        try:
+            json_format.ParseDict({name: json.loads(text)}, message)
+        except (json_format.ParseError, ValueError, RecursionError) as error:
+            msg = f"This is not the JSON of {name}: {str(error)[:200]}"
+            raise BadValue(msg) from None
+
+    return write

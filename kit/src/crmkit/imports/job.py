@@ -1,0 +1,113 @@
+"""The job of an import: count the rows, write them in batches, make the links within the file.
+
+It may be run again at any time: it goes on behind the rows that are counted as dealt with.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from crmkit.call import Call, Home
+from crmkit.collection import Collection
+from crmkit.db import Database
+from crmkit.errors import InvalidArgument
+from crmkit.imports import runs, uploads
+from crmkit.imports.batch import Stopped, Work, write_rows
+from crmkit.imports.csv_reader import CsvReader, CsvRow
+from crmkit.imports.links import link_rows
+from crmkit.imports.lookups import Lookups
+from crmkit.imports.mapping import Mapper
+from crmkit.interceptors.errors import failure_of
+from crmkit.jobs import is_transient
+
+MAX_ROWS = 1_000_000
+BATCH_ROWS = 500
+_log = structlog.get_logger("crm.imports")
+
+
+class ImportJob:
+    """Handles the job kind `import` of one service."""
+
+    def __init__(self, collections: Mapping[str, Collection[Any]]) -> None:
+        self._collections = collections
+
+    async def __call__(self, call: Call, arguments: dict[str, Any]) -> None:
+        """Runs an import to its end, from wherever it stands.
+
+        Raises:
+            Exception: Only what a later attempt may not meet again; everything else ends the import.
+        """
+        run = await runs.find(call.home.database, UUID(arguments["import"]))
+        if run is None or run.state not in runs.ACTIVE:
+            return
+        try:
+            await self._run(call.home, run)
+        except Stopped:
+            return
+        except Exception as error:
+            if is_transient(error):
+                raise
+            failure = failure_of(error)
+            if failure is None:
+                _log.exception("import failed", run=run.name)
+            message = failure.message if failure else "Something went wrong on our side."
+            await runs.end(call.tx, run, "FAILED", message)
+        else:
+            await runs.end(call.tx, run, "SUCCEEDED")
+
+    async def _run(self, home: Home, run: runs.Run) -> None:
+        collection = self._collections[run.specification.resource]
+        header, total = await _survey(home.database, run)
+        async with home.database.transaction() as tx:
+            await runs.begin(tx, run.id, total)
+        work = Work(
+            home=home,
+            collection=collection,
+            run=run,
+            mapper=Mapper(collection, run.specification.mappings).bind(header),
+            lookups=Lookups(self._collections, growing=collection.name),
+            processed=run.processed_rows,
+        )
+        async for rows in _batches(home.database, run, skip=run.processed_rows):
+            await write_rows(work, rows)
+        if work.mapper.links and not run.specification.validate_only:
+            async for rows in _batches(home.database, run):
+                await link_rows(work, rows)
+
+
+async def _survey(database: Database, run: runs.Run) -> tuple[list[str], int]:
+    """The header and the number of rows; raises InvalidArgument where the file cannot be read."""
+    reader, total = CsvReader(), 0
+    async for chunk in uploads.chunks(database, run.upload):
+        total += sum(1 for _ in reader.feed(chunk))
+        if total > MAX_ROWS:
+            msg = f"The file has more than {MAX_ROWS:,} rows; divide it."
+            raise InvalidArgument(msg, reason="TOO_MANY_ROWS", field="import.upload")
+    total += sum(1 for _ in reader.finish())
+    return reader.header, total
+
+
+async def _batches(database: Database, run: runs.Run, skip: int = 0) -> AsyncIterator[list[CsvRow]]:
+    """The file's rows behind the first `skip`."""
+    waiting: list[CsvRow] = []
+    async for row in _rows(database, run.upload):
+        if skip:
+            skip -= 1
+            continue
+        waiting.append(row)
+        if len(waiting) == BATCH_ROWS:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+async def _rows(database: Database, upload: UUID) -> AsyncIterator[CsvRow]:
+    reader = CsvReader()
+    async for chunk in uploads.chunks(database, upload):
+        for row in reader.feed(chunk):
+            yield row
+    for row in reader.finish():
+        yield row

@@ -1,0 +1,178 @@
+"""ImportService: the same in every service, over its own collections."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from crm.common.v1 import import_pb2
+
+from crmkit.access import RecordScope
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound
+from crmkit.ids import uuid7
+from crmkit.imports import runs, uploads
+from crmkit.imports.batch import Policy, standard_rpc
+from crmkit.imports.job import ImportJob
+from crmkit.imports.mapping import Mapper
+from crmkit.jobs import JobHandler, enqueue
+from crmkit.names import format_name, parse_name
+from crmkit.paging import (
+    Order,
+    decode_token,
+    encode_token,
+    fingerprint,
+    keyset_condition,
+    page_size,
+)
+from crmkit.schema import IMPORT, IMPORT_ISSUE
+from crmkit.statements import Row, compile_statement
+
+_JOB = "import"
+_NEWEST_FIRST = [Order("id", IMPORT.c.id, descending=True)]
+_BY_ROW = [
+    Order("row", IMPORT_ISSUE.c.row, descending=False),
+    Order("index", IMPORT_ISSUE.c.index, descending=False),
+]
+
+
+class ImportService:
+    """Sends files up, starts imports and shows how they go."""
+
+    def __init__(self, service_name: str, collections: Mapping[str, Collection[Any]]) -> None:
+        """Takes the service's collections by name."""
+        self._service = service_name
+        self._collections = {
+            name: c for name, c in collections.items() if c.importable and standard_rpc(c, "Create")
+        }
+        self._all = collections
+
+    def job_handlers(self) -> dict[str, JobHandler]:
+        """The handler of the jobs that imports are."""
+        return {_JOB: ImportJob(self._all)}
+
+    async def CreateUpload(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[import_pb2.CreateUploadRequest], call: Call
+    ) -> import_pb2.Upload:
+        """Keeps a file."""
+        upload, size = await uploads.receive(requests, call)
+        return import_pb2.Upload(name=format_name("uploads", upload), size_bytes=size)
+
+    async def CreateImport(  # noqa: N802
+        self, request: import_pb2.CreateImportRequest, call: Call
+    ) -> import_pb2.Import:
+        """Promises an import, in one transaction with its job."""
+        wanted = getattr(request, "import")
+        collection = self._collections.get(wanted.resource)
+        if collection is None:
+            known = ", ".join(sorted(self._collections))
+            msg = f"{wanted.resource} cannot be imported here; what can is {known}."
+            raise InvalidArgument(msg, field="import.resource")
+        mapper = Mapper(collection, wanted.mappings)
+        _require_rights(call, collection, mapper, wanted.duplicate_policy)
+        upload = parse_name(wanted.upload, collection="uploads", field="import.upload")
+        if not await uploads.is_complete(call, upload):
+            raise _not_found(wanted.upload)
+        specification = import_pb2.Import(
+            resource=wanted.resource,
+            upload=wanted.upload,
+            mappings=wanted.mappings,
+            duplicate_policy=wanted.duplicate_policy or Policy.SKIP,
+            validate_only=wanted.validate_only,
+        )
+        run = runs.new_run(uuid7(), call.principal.user, upload, specification, call.now)
+        await runs.insert(call.tx, run)
+        await enqueue(call.tx, _JOB, {"import": str(run.id)}, job_id=run.id)
+        return run.message()
+
+    async def GetImport(  # noqa: N802
+        self, request: import_pb2.GetImportRequest, call: Call
+    ) -> import_pb2.Import:
+        """An import with its progress."""
+        return (await self._find(call, request.name, "name")).message()
+
+    async def _find(self, call: Call, name: str, field: str) -> runs.Run:
+        id_ = parse_name(name, collection="imports", field=field)
+        run = await runs.find(call.reader, id_)
+        if run is None or not (self._sees_all(call) or run.creator == call.principal.user):
+            raise _not_found(name)
+        return run
+
+    def _sees_all(self, call: Call) -> bool:
+        assert call.method is not None  # noqa: S101 - only requests come here
+        return call.principal.require(call.method.permission) is RecordScope.ALL
+
+    async def ListImports(  # noqa: N802
+        self, request: import_pb2.ListImportsRequest, call: Call
+    ) -> import_pb2.ListImportsResponse:
+        """The caller's imports, newest first; everyone's with the scope ALL."""
+        query = sa.select(*runs.RUN_COLUMNS)
+        if not self._sees_all(call):
+            query = query.where(IMPORT.c.creator == call.principal.user)
+        rows, token = await _page(call, query, _NEWEST_FIRST, request, "imports")
+        messages = [runs.run_of(row).message() for row in rows]
+        return import_pb2.ListImportsResponse(imports=messages, next_page_token=token)
+
+    async def CancelImport(  # noqa: N802
+        self, request: import_pb2.CancelImportRequest, call: Call
+    ) -> import_pb2.Import:
+        """Stops an import after the rows at hand."""
+        found = await self._find(call, request.name, "name")
+        run = await runs.lock(call.tx, found.id)
+        if run is None:
+            raise _not_found(request.name)
+        if run.state not in runs.ACTIVE:
+            msg = f"The import has ended: it is {run.state}."
+            raise FailedPrecondition(
+                msg,
+                reason="ILLEGAL_TRANSITION",
+                metadata={"state": run.state, "allowed_methods": ""},
+            )
+        await runs.end(call.tx, run, "CANCELLED")
+        cancelled = await runs.find(call.tx, run.id)
+        assert cancelled is not None  # noqa: S101 - we hold its lock
+        return cancelled.message()
+
+    async def ListImportIssues(  # noqa: N802
+        self, request: import_pb2.ListImportIssuesRequest, call: Call
+    ) -> import_pb2.ListImportIssuesResponse:
+        """What was wrong with rows, in their order."""
+        run = await self._find(call, request.parent, "parent")
+        query = sa.select(*runs.ISSUE_COLUMNS).where(getattr(IMPORT_ISSUE.c, "import") == run.id)
+        rows, token = await _page(call, query, _BY_ROW, request, run.name)
+        messages = [runs.issue_message(row[:5]) for row in rows]
+        return import_pb2.ListImportIssuesResponse(issues=messages, next_page_token=token)
+
+
+def _require_rights(call: Call, collection: Collection[Any], mapper: Mapper, policy: int) -> None:
+    call.principal.require(collection.permission("create"))
+    if policy == Policy.UPDATE:
+        call.principal.require(collection.permission("update"))
+    if mapper.sets_history:
+        call.principal.require(collection.permission("import_history"))
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"There is no {name}.", metadata={"resource": name})
+
+
+async def _page(
+    call: Call,
+    query: "sa.Select[Any]",
+    orders: list[Order],
+    request: Any,  # noqa: ANN401 - a List request of either kind
+    bound_to: str,
+) -> tuple[list[Row], str]:
+    """A page of rows and the token of the next one, empty on the last."""
+    size, print_ = page_size(request.page_size), fingerprint(bound_to)
+    if request.page_token:
+        position = decode_token(request.page_token, print_, orders)
+        query = query.where(keyset_condition(orders, position))
+    names = [column.name for column in query.selected_columns]
+    statement = compile_statement(query.order_by(*[o.clause() for o in orders]).limit(size + 1))
+    rows = await call.reader.fetch_all(statement)
+    if len(rows) <= size:
+        return rows, ""
+    last = dict(zip(names, rows[size - 1], strict=True))
+    return rows[:size], encode_token([last[o.column.name] for o in orders], print_)

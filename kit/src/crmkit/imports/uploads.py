@@ -1,0 +1,106 @@
+"""Files sent up: kept in chunks in the service's database until their import has ended."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from crmkit.call import Call
+from crmkit.db import Database
+from crmkit.errors import InvalidArgument
+from crmkit.ids import uuid7
+from crmkit.schema import IMPORT, UPLOAD, UPLOAD_CHUNK
+from crmkit.statements import compile_statement
+
+CHUNK_BYTES = 1024 * 1024
+MAX_BYTES = 512 * 1024 * 1024
+_KEPT_FOR = timedelta(days=1)  # without an import
+
+_ID = sa.bindparam("id", type_=sa.Uuid)
+_BEGIN = compile_statement(
+    UPLOAD.insert().values(
+        id=_ID,
+        creator=sa.bindparam("creator", type_=sa.Uuid),
+        create_time=sa.bindparam("create_time", type_=UPLOAD.c.create_time.type),
+    )
+)
+_COMPLETE = compile_statement(sa.text("UPDATE upload SET size_bytes = :size_bytes WHERE id = :id"))
+_PUT = compile_statement(
+    sa.text('INSERT INTO upload_chunk (upload, "index", data) VALUES (:id, :index, :data)')
+)
+_GET = compile_statement(
+    sa.select(UPLOAD_CHUNK.c.data).where(
+        UPLOAD_CHUNK.c.upload == _ID, UPLOAD_CHUNK.c.index == sa.bindparam("index")
+    )
+)
+_FIND = compile_statement(
+    sa.select(UPLOAD.c.creator, UPLOAD.c.size_bytes).where(UPLOAD.c.id == _ID)
+)
+DELETE = compile_statement(sa.delete(UPLOAD).where(UPLOAD.c.id == _ID))
+_DELETE_FORGOTTEN = compile_statement(
+    sa.delete(UPLOAD).where(
+        UPLOAD.c.create_time < sa.bindparam("before", type_=UPLOAD.c.create_time.type),
+        ~sa.exists().where(IMPORT.c.upload == UPLOAD.c.id, IMPORT.c.end_time.is_(None)),
+    )
+)
+
+
+async def receive(requests: AsyncIterator[Any], call: Call) -> tuple[UUID, int]:
+    """Keeps a file that arrives in pieces; answers its id and size in bytes.
+
+    Each chunk is a transaction of its own: a slow sender holds none open.
+
+    Raises:
+        InvalidArgument: `UPLOAD_TOO_LARGE`.
+    """
+    database, upload = call.home.database, uuid7()
+    await database.execute(_DELETE_FORGOTTEN, {"before": call.now - _KEPT_FOR})
+    row = {"id": upload, "creator": call.principal.user, "create_time": call.now}
+    await database.execute(_BEGIN, row)
+    size, index, rest = 0, 0, bytearray()
+    try:
+        async for request in requests:
+            size += len(request.file.data)
+            if size > MAX_BYTES:
+                raise _too_large()
+            rest += request.file.data
+            while len(rest) >= CHUNK_BYTES:
+                await _put(database, upload, index, rest)
+                index += 1
+        if rest:
+            await _put(database, upload, index, rest)
+        await database.execute(_COMPLETE, {"id": upload, "size_bytes": size})
+    except BaseException:
+        await database.execute(DELETE, {"id": upload})
+        raise
+    return upload, size
+
+
+def _too_large() -> InvalidArgument:
+    msg = f"A file has at most {MAX_BYTES // 1024**2} MB; divide it."
+    return InvalidArgument(msg, reason="UPLOAD_TOO_LARGE", field="file")
+
+
+async def _put(database: Database, upload: UUID, index: int, data: bytearray) -> None:
+    chunk = bytes(data[:CHUNK_BYTES])
+    await database.execute(_PUT, {"id": upload, "index": index, "data": chunk})
+    del data[:CHUNK_BYTES]
+
+
+async def is_complete(call: Call, upload: UUID) -> bool:
+    """True if the file is there as a whole and the caller sent it."""
+    row = await call.reader.fetch_one(_FIND, {"id": upload})
+    return row is not None and row[1] is not None and row[0] == call.principal.user
+
+
+async def chunks(database: Database, upload: UUID) -> AsyncIterator[bytes]:
+    """The file, chunk by chunk."""
+    index = 0
+    while True:
+        row = await database.fetch_one(_GET, {"id": upload, "index": index})
+        if row is None:
+            return
+        yield bytes(row[0])
+        index += 1

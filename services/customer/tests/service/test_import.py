@@ -1,0 +1,387 @@
+"""Imports over gRPC into a real service: what a person who sends a file up may rely on."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from crm.common.v1 import import_pb2
+from crm.customer.v1 import account_pb2, account_pb2_grpc, import_pb2_grpc
+from crmkit.testing import eventually
+from crmkit.testing.harness import Person, ServiceUnderTest, details_of
+
+Import = import_pb2.Import
+Policy = Import.DuplicatePolicy
+Field = import_pb2.FieldMapping
+
+
+def imports(customer: ServiceUnderTest) -> import_pb2_grpc.ImportServiceStub:
+    return import_pb2_grpc.ImportServiceStub(customer.channel)
+
+
+def accounts(customer: ServiceUnderTest) -> account_pb2_grpc.AccountServiceStub:
+    return account_pb2_grpc.AccountServiceStub(customer.channel)
+
+
+async def sent(customer: ServiceUnderTest, person: Person, content: bytes) -> import_pb2.Upload:
+    def pieces() -> Iterator[import_pb2.CreateUploadRequest]:
+        for start in range(0, len(content), 100_000):
+            request = import_pb2.CreateUploadRequest()
+            request.file.data = content[start : start + 100_000]
+            yield request
+
+    return await imports(customer).CreateUpload(pieces(), metadata=person.metadata)
+
+
+async def started(
+    customer: ServiceUnderTest,
+    person: Person,
+    content: bytes,
+    *mappings: Field,
+    policy: int = Policy.SKIP,
+    **fields: object,
+) -> Import:
+    upload = await sent(customer, person, content)
+    wanted = Import(
+        resource="accounts",
+        upload=upload.name,
+        mappings=mappings,
+        duplicate_policy=policy,
+        **fields,
+    )
+    request = import_pb2.CreateImportRequest(**{"import": wanted})
+    return await imports(customer).CreateImport(request, metadata=person.metadata)
+
+
+async def ended(customer: ServiceUnderTest, person: Person, run: Import) -> Import:
+    async def look() -> Import | None:
+        request = import_pb2.GetImportRequest(name=run.name)
+        found = await imports(customer).GetImport(request, metadata=person.metadata)
+        return found if found.HasField("end_time") else None
+
+    found = await eventually(look, timeout=30)
+    assert found is not None
+    return found
+
+
+async def run_import(
+    customer: ServiceUnderTest,
+    person: Person,
+    content: bytes,
+    *mappings: Field,
+    policy: int = Policy.SKIP,
+    **fields: object,
+) -> Import:
+    run = await started(customer, person, content, *mappings, policy=policy, **fields)
+    return await ended(customer, person, run)
+
+
+async def issues(
+    customer: ServiceUnderTest, person: Person, run: Import
+) -> list[import_pb2.ImportIssue]:
+    request = import_pb2.ListImportIssuesRequest(parent=run.name, page_size=1000)
+    answer = await imports(customer).ListImportIssues(request, metadata=person.metadata)
+    return list(answer.issues)
+
+
+async def listed(
+    customer: ServiceUnderTest, person: Person, filter_: str = ""
+) -> dict[str, account_pb2.Account]:
+    request = account_pb2.ListAccountsRequest(page_size=1000, filter=filter_)
+    answer = await accounts(customer).ListAccounts(request, metadata=person.metadata)
+    return {account.display_name: account for account in answer.accounts}
+
+
+def counts(run: Import) -> tuple[int, int, int, int]:
+    return run.created_count, run.updated_count, run.skipped_count, run.failed_count
+
+
+async def test_columns_fixed_values_and_translations_become_an_account(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: a row becomes the record that the mapping says, to the last field."""
+    ada = await customer.person("customer.*")
+    content = (
+        "Firm;Branch;Staff;Turnover;E-mail;partner;labels.tier;Country\n"
+        "Columns Ltd;technolgy;1,200;12.50;Info@Columns.example;Yes;gold;DE\n"
+    ).encode()
+    run = await run_import(
+        customer,
+        ada,
+        content,
+        Field(field="display_name", column="Firm"),
+        Field(field="industry", column="Branch", translations={"technolgy": "technology"}),
+        Field(field="employee_count", column="Staff"),
+        Field(field="annual_revenue", column="Turnover"),
+        Field(field="annual_revenue.currency_code", value="usd"),
+        Field(field="emails.address", column="E-mail"),
+        Field(field="emails.label", value="work"),
+        Field(field="addresses.region_code", column="Country"),
+        Field(field="kind", value="organisation"),
+    )
+    assert run.state == Import.SUCCEEDED, run.error_message
+    assert counts(run) == (1, 0, 0, 0)
+    assert run.warning_count == 0
+    account = (await listed(customer, ada))["Columns Ltd"]
+    assert account.industry == "technology"
+    assert account.employee_count == 1200
+    assert (account.annual_revenue.units, account.annual_revenue.nanos) == (12, 500_000_000)
+    assert account.annual_revenue.currency_code == "USD"
+    assert account.emails[0].address == "info@columns.example"
+    assert account.emails[0].label == "work"
+    assert account.addresses[0].region_code == "DE"
+    assert account.partner is True
+    assert account.labels == {"tier": "gold"}
+    assert account.owner == account.creator == ada.name
+
+
+async def test_a_bad_optional_value_is_left_out_and_a_missing_required_one_fails_the_row(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: every row ends as imported, imported with a warning, or failed with its reason."""
+    ada = await customer.person("customer.*")
+    content = (
+        b"display_name,employee_count,website,founded_year\n"
+        b"Warned Ltd,many,not a url,2001\n"
+        b",5,,\n"
+        b"Ragged Ltd,5\n"
+        b"Old Ltd,,,12\n"
+        b"Fine Ltd,3,https://fine.example,1999\n"
+    )
+    run = await run_import(customer, ada, content)
+    assert run.state == Import.SUCCEEDED, run.error_message
+    assert counts(run) == (3, 0, 0, 2)
+    assert (run.total_rows, run.processed_rows, run.warning_count) == (5, 5, 2)
+    found = [(i.row, i.field, i.reason, i.severity) for i in await issues(customer, ada, run)]
+    warning, error = import_pb2.ImportIssue.WARNING, import_pb2.ImportIssue.ERROR
+    assert found == [
+        (2, "employee_count", "INVALID_VALUE", warning),
+        (2, "website", "INVALID_FIELD", warning),
+        (3, "display_name", "REQUIRED_FIELD", error),
+        (4, "", "MALFORMED_ROW", error),
+        (5, "founded_year", "INVALID_FIELD", warning),
+    ]
+    account = (await listed(customer, ada))["Warned Ltd"]
+    assert account.founded_year == 2001
+    assert not account.HasField("employee_count")
+
+
+async def test_references_within_the_file_hold_in_any_order(customer: ServiceUnderTest) -> None:
+    """INVARIANT: a reference means the same whether its row stands above or below; circles do not."""
+    ada = await customer.person("customer.*")
+    content = (
+        b"name,parent\nChild A,Parent A\nParent A,\nGrandchild A,Child A\n"
+        b"Round A,Round B\nRound B,Round A\nLost A,Nobody\n"
+    )
+    run = await run_import(
+        customer,
+        ada,
+        content,
+        Field(field="display_name", column="name"),
+        Field(field="parent_account", column="parent", lookup="accounts.display_name"),
+    )
+    assert run.state == Import.SUCCEEDED, run.error_message
+    assert counts(run) == (6, 0, 0, 0)
+    found = await listed(customer, ada)
+    assert found["Child A"].parent_account == found["Parent A"].name
+    assert found["Grandchild A"].parent_account == found["Child A"].name
+    round_trip = {found["Round A"].parent_account, found["Round B"].parent_account}
+    assert "" in round_trip
+    assert len(round_trip) == 2
+    assert [(i.row, i.reason) for i in await issues(customer, ada, run)] == [
+        (6, "CIRCLE"),
+        (7, "REFERENCE_NOT_FOUND"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Policy.SKIP, (1, 0, 2, 0)),
+        (Policy.UPDATE, (1, 2, 0, 0)),
+        (Policy.FAIL, (1, 0, 0, 2)),
+        (Policy.CREATE, (1, 0, 0, 2)),  # an external id is there only once
+    ],
+)
+async def test_duplicates_by_external_id_meet_the_policy(
+    customer: ServiceUnderTest, policy: int, expected: tuple[int, int, int, int]
+) -> None:
+    """INVARIANT: a duplicate, of a record or of a row above, is dealt with as the policy says."""
+    ada = await customer.person("customer.*")
+    key = f"dup-{policy}"
+    await run_import(customer, ada, f"external_id,display_name\n{key},First\n".encode())
+    content = f"external_id,display_name\n{key},Second\n{key}-new,New {policy}\n{key}-new,Newer {policy}\n"
+    run = await run_import(customer, ada, content.encode(), policy=policy)
+    assert counts(run) == expected
+    names = set(await listed(customer, ada, f'external_id = "{key}*"'))
+    updated = policy == Policy.UPDATE
+    assert names == {"Second" if updated else "First", f"{'Newer' if updated else 'New'} {policy}"}
+
+
+async def test_duplicates_by_natural_key_may_be_created_on_purpose(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: without an external id the natural key tells; CREATE says that it does not."""
+    ada = await customer.person("customer.*")
+    content = b"display_name\nNatural Ltd\nNatural Ltd\n"
+    assert counts(await run_import(customer, ada, content)) == (1, 0, 1, 0)
+    run = await run_import(customer, ada, content, policy=Policy.CREATE)
+    assert counts(run) == (2, 0, 0, 0)
+
+
+async def test_importing_twice_with_update_changes_nothing(customer: ServiceUnderTest) -> None:
+    """INVARIANT: a record that stays as it is gets no new version and no event."""
+    ada = await customer.person("customer.*")
+    content = b"external_id,display_name,employee_count\ntwice-1,Twice Ltd,5\n"
+    await run_import(customer, ada, content)
+    run = await run_import(customer, ada, content, policy=Policy.UPDATE)
+    assert counts(run) == (0, 0, 1, 0)
+    account = (await listed(customer, ada))["Twice Ltd"]
+    assert account.etag == '"1"'
+
+
+async def test_validate_only_reports_as_if_and_changes_nothing(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: a dry run counts like the real one and writes no record."""
+    ada = await customer.person("customer.*")
+    content = b"display_name,employee_count\nDry Ltd,x\nDry Ltd,1\n,2\n"
+    run = await run_import(customer, ada, content, validate_only=True)
+    assert counts(run) == (1, 0, 1, 1)
+    assert "Dry Ltd" not in await listed(customer, ada)
+
+
+async def test_many_rows_publish_one_event_each_in_the_name_of_the_importer(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: an import's events name the import, the person, and that they were imported."""
+    ada = await customer.person("customer.*")
+    rows = "".join(f"m-{n},Many {n}\n" for n in range(1201))
+    run = await run_import(customer, ada, f"external_id,display_name\n{rows}".encode())
+    assert counts(run) == (1201, 0, 0, 0)
+    account = (await listed(customer, ada, 'external_id = "m-600"'))["Many 600"]
+    (event,) = await customer.events(account.name)
+    assert event.routing_key == "customer.account.created"
+    assert event.imported
+    assert event.correlation_id == run.name
+    assert event.actor == ada.name
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"display_name,display_name\na,b\n", "more than once"),
+        (b"display_name\n\xff\xfe\xfa\n", "UTF-8"),
+        (b"PK\x03\x04rest", "CSV"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_fails_the_import_and_says_why(
+    customer: ServiceUnderTest, content: bytes, message: str
+) -> None:
+    """INVARIANT: a bad file imports nothing and ends with a sentence for a person."""
+    ada = await customer.person("customer.*")
+    run = await run_import(customer, ada, content)
+    assert run.state == Import.FAILED
+    assert message in run.error_message
+    assert counts(run) == (0, 0, 0, 0)
+
+
+async def test_a_mapping_of_a_missing_column_fails_the_import(customer: ServiceUnderTest) -> None:
+    """INVARIANT: a column that is not there is named."""
+    ada = await customer.person("customer.*")
+    mapping = Field(field="display_name", column="Firma")
+    run = await run_import(customer, ada, b"Firm\nAcme\n", mapping)
+    assert run.state == Import.FAILED
+    assert "'Firma'" in run.error_message
+
+
+@pytest.mark.parametrize(
+    ("mapping", "field"),
+    [
+        (Field(field="nonsense", column="a"), "import.mappings[0].field"),
+        (Field(field="create_time", column="a"), "import.mappings[0].field"),
+        (Field(field="labels", column="a"), "import.mappings[0].field"),
+        (Field(field="display_name"), "import.mappings[0].column"),
+        (
+            Field(field="owner", column="a", lookup="teams.display_name"),
+            "import.mappings[0].lookup",
+        ),
+    ],
+)
+async def test_a_wrong_mapping_is_refused_at_once(
+    customer: ServiceUnderTest, mapping: Field, field: str
+) -> None:
+    """INVARIANT: what can be known before a row is read is said at once, naming the field."""
+    ada = await customer.person("customer.*")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await started(customer, ada, b"a\n1\n", mapping)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details_of(caught.value)["fields"] == [field]
+
+
+async def test_an_import_needs_the_rights_that_its_rows_need(customer: ServiceUnderTest) -> None:
+    """INVARIANT: nobody imports what they may not create, change, or rewrite the history of."""
+    importer = ("customer.imports.create", "customer.imports.get")
+    bob = await customer.person(*importer)
+    for person, mapping, policy, permission in (
+        (bob, [], Policy.SKIP, "customer.accounts.create"),
+        (
+            await customer.person(*importer, "customer.accounts.create"),
+            [],
+            Policy.UPDATE,
+            "customer.accounts.update",
+        ),
+        (
+            await customer.person(*importer, "customer.accounts.create"),
+            [Field(field="state", value="CUSTOMER")],
+            Policy.SKIP,
+            "customer.accounts.import_history",
+        ),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await started(customer, person, b"display_name\nA\n", *mapping, policy=policy)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert details_of(caught.value)["metadata"]["permission"] == permission
+
+
+async def test_people_see_their_own_imports_only(customer: ServiceUnderTest) -> None:
+    """INVARIANT: an import belongs to whoever asked for it, except for the scope ALL."""
+    ada = await customer.person(("customer.*", "OWN"))
+    eve = await customer.person(("customer.*", "OWN"))
+    admin = await customer.person("*")
+    run = await run_import(customer, ada, b"display_name\nMine Ltd\n")
+    request = import_pb2.GetImportRequest(name=run.name)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await imports(customer).GetImport(request, metadata=eve.metadata)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert await imports(customer).GetImport(request, metadata=admin.metadata) == run
+    lists = import_pb2.ListImportsRequest(page_size=1)
+    answer = await imports(customer).ListImports(lists, metadata=ada.metadata)
+    assert list(answer.imports) == [run]
+    assert not answer.next_page_token
+    answer = await imports(customer).ListImports(lists, metadata=admin.metadata)
+    assert answer.next_page_token
+
+
+async def test_an_ended_import_cannot_be_cancelled(customer: ServiceUnderTest) -> None:
+    """INVARIANT: an end is final."""
+    ada = await customer.person("customer.*")
+    run = await run_import(customer, ada, b"display_name\nEnded Ltd\n")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await imports(customer).CancelImport(
+            import_pb2.CancelImportRequest(name=run.name), metadata=ada.metadata
+        )
+    assert details_of(caught.value)["reason"] == "ILLEGAL_TRANSITION"
+
+
+async def test_a_repeated_request_id_starts_one_import(customer: ServiceUnderTest) -> None:
+    """INVARIANT: a repeat answers the first import."""
+    ada = await customer.person("customer.*")
+    upload = await sent(customer, ada, b"display_name\nOnce Ltd\n")
+    wanted = Import(resource="accounts", upload=upload.name)
+    request = import_pb2.CreateImportRequest(
+        **{"import": wanted}, request_id="0e69bf64-0000-4000-8000-000000000001"
+    )
+    first = await imports(customer).CreateImport(request, metadata=ada.metadata)
+    second = await imports(customer).CreateImport(request, metadata=ada.metadata)
+    assert first.name == second.name
