@@ -92,9 +92,12 @@ async def _hand_over_default(call: Call, after: Pipeline) -> None:
 
 
 async def default_pipeline_id(call: Call) -> UUID | None:
-    """The id of the default pipeline; None only before the first start has ended."""
-    row = await call.reader.fetch_one(_DEFAULT)
-    return row[0] if row else None
+    """The id of the default pipeline, read once; None only before the first start has ended."""
+    found: UUID | None = call.state.get("default pipeline")
+    if found is None:
+        row = await call.reader.fetch_one(_DEFAULT)
+        found = call.state["default pipeline"] = row[0] if row else None
+    return found
 
 
 async def pipeline_to_enter(call: Call, pipeline_id: UUID) -> Pipeline:

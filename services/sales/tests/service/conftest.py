@@ -1,0 +1,15 @@
+"""A running sales service for each test module."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from sales.service import SERVICE
+from crmkit.testing.harness import ServiceUnderTest, service_under_test
+from crmkit.testing.postgres import TestServer
+
+
+@pytest_asyncio.fixture(scope="module")
+async def sales(postgres: TestServer) -> AsyncIterator[ServiceUnderTest]:
+    """The service with a database of its own."""
+    async with service_under_test(SERVICE, postgres) as running:
+        yield running
