@@ -1,0 +1,27 @@
+"""One hash over all facts: equal facts have equal hashes, whatever way they came about."""
+
+import hashlib
+
+from crmkit.db import Database
+
+from reporting.storage.facts import FACTS
+
+_ROWS_AT_A_TIME = 5000
+
+
+async def facts_hash(database: Database) -> str:
+    """SHA-256 over every fact, of one moment: tables by name, rows by key, streamed."""
+    digest = hashlib.sha256()
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for table in sorted(FACTS.tables.values(), key=lambda table: table.name):
+            digest.update(f"{table.name}\n".encode())
+            key = ", ".join(column.name for column in table.primary_key)
+            columns = ", ".join(sorted(column.name for column in table.c))
+            select = f"SELECT ROW({columns})::text FROM {table.name} ORDER BY {key}"  # noqa: S608 - our own names
+            async with connection.cursor(name="facts") as cursor:
+                cursor.itersize = _ROWS_AT_A_TIME
+                await cursor.execute(select)
+                async for (row,) in cursor:
+                    digest.update(f"{row}\n".encode())
+    return digest.hexdigest()
