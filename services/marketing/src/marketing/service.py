@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from crmkit.service import Service
-
 from marketing.rpc.campaign import CampaignService
 from marketing.storage.campaign import CAMPAIGNS
 

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from marketing.service import SERVICE
+
 from crmkit.testing.harness import ServiceUnderTest, service_under_test
 from crmkit.testing.postgres import TestServer
+from marketing.service import SERVICE
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -2,9 +2,10 @@
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from crm.marketing.v1 import campaign_pb2, campaign_pb2_grpc
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
-from google.protobuf.timestamp_pb2 import Timestamp
 
 Campaign = campaign_pb2.Campaign
 START = Timestamp(seconds=1_800_000_000)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.ids import uuid7
 from crmkit.money import Money
@@ -73,7 +74,9 @@ def test_each_cell_moves_or_refuses_as_the_table_says(cell: Cell) -> None:
     assert (found.state, found.events) == (cell.state, [])
 
 
-@pytest.mark.parametrize(("state", "method"), [("DRAFT", "schedule"), ("PENDING_APPROVAL", "approve")])
+@pytest.mark.parametrize(
+    ("state", "method"), [("DRAFT", "schedule"), ("PENDING_APPROVAL", "approve")]
+)
 def test_nothing_is_scheduled_for_no_time(state: str, method: str) -> None:
     """INVARIANT: what is scheduled has a start time."""
     found = campaign(state, start_time=None)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from crmkit.service import Service
-
 from sales.rpc.opportunity import OpportunityService
 from sales.storage.opportunity import OPPORTUNITIES
 from sales.storage.pipeline import PIPELINES

@@ -8,6 +8,9 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.type.money_pb2 import Money
+
 from crm.sales.v1 import (
     opportunity_pb2,
     opportunity_pb2_grpc,
@@ -24,8 +27,6 @@ from crmkit.names import parse_name
 from crmkit.schema import KNOWN_RECORD
 from crmkit.statements import compile_statement
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.type.money_pb2 import Money
 from sales.domain.line import Line
 from sales.domain.opportunity import Opportunity as Entity
 from sales.storage.opportunity import OPPORTUNITIES
@@ -317,7 +318,7 @@ BAD: list[tuple[dict[str, Any], str, grpc.StatusCode]] = [
 async def test_bad_input_names_the_field(
     sales: ServiceUnderTest, fields: dict[str, Any], path: str, code: grpc.StatusCode
 ) -> None:
-    """Bad input gets a clear error, and changes nothing; nobody answers for accounts in this test."""
+    """Bad input gets a clear error; nobody answers for accounts in this test."""
     ada = await sales.person("sales.*")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await create(sales, ada, **fields)
@@ -365,7 +366,7 @@ async def test_a_known_account_is_accepted(sales: ServiceUnderTest) -> None:
 # -- imports of history
 
 
-async def import_one(sales: ServiceUnderTest, **values: Any) -> Entity:  # noqa: ANN401
+async def import_one(sales: ServiceUnderTest, **values: Any) -> Entity:
     async with sales.database.transaction() as tx:
         call = replace(new_call(sales.running.home, service_principal("sales"), tx), imported=True)
         return await OPPORTUNITIES.insert(
@@ -376,7 +377,7 @@ async def import_one(sales: ServiceUnderTest, **values: Any) -> Entity:  # noqa:
 async def test_an_imported_won_deal_brings_its_history_and_its_value(
     sales: ServiceUnderTest,
 ) -> None:
-    """INVARIANT: events carry the times of the business; one product is one line beside the amount."""
+    """INVARIANT: events carry the times of the business; a manual amount stands beside the line."""
     ada = await sales.person("sales.*")
     listed = await product(sales, ada, euros(550))
     line = Line(product=parse_name(listed, collection="products", field="product"))

@@ -5,6 +5,8 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from crm.sales.v1 import (
     opportunity_pb2,
     opportunity_pb2_grpc,
@@ -14,7 +16,6 @@ from crm.sales.v1 import (
 from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
-from google.protobuf.field_mask_pb2 import FieldMask
 from sales.usecases.first_start import create_default_pipeline
 
 Pipeline = pipeline_pb2.Pipeline
@@ -75,9 +76,7 @@ async def test_a_new_system_has_one_pipeline_and_starting_again_adds_none(
     (pipeline,) = await default_pipelines(sales, ada)
     assert pipeline.stages[0].name.startswith(f"{pipeline.name}/stages/")
     async with sales.database.transaction() as tx:
-        await create_default_pipeline(
-            new_call(sales.running.home, service_principal("sales"), tx)
-        )
+        await create_default_pipeline(new_call(sales.running.home, service_principal("sales"), tx))
     assert [p.name for p in await default_pipelines(sales, ada)] == [pipeline.name]
 
 

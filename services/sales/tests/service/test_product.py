@@ -4,9 +4,10 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.type.money_pb2 import Money
+
 from crm.sales.v1 import product_pb2, product_pb2_grpc
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
-from google.type.money_pb2 import Money
 
 Product = product_pb2.Product
 

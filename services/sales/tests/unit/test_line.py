@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+
 from crmkit.errors import InvalidArgument
 from crmkit.ids import uuid7
 from crmkit.money import Money

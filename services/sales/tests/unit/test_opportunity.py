@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.ids import uuid7
 from crmkit.money import Money

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.ids import uuid7
 from sales.domain.pipeline import Pipeline, Stage, default_pipeline
@@ -36,7 +37,10 @@ WON, LOST = stage("Won", "WON"), stage("Lost", "LOST")
         ([stage("A"), stage("a"), WON, LOST], "pipeline.stages[1].display_name"),
         ([stage("  "), WON, LOST], "pipeline.stages[0].display_name"),
         ([stage("A", "MAYBE"), WON, LOST], "pipeline.stages[0].category"),
-        ([stage("A", default_probability=1.1), WON, LOST], "pipeline.stages[0].default_probability"),
+        (
+            [stage("A", default_probability=1.1), WON, LOST],
+            "pipeline.stages[0].default_probability",
+        ),
         (
             [stage("A", default_probability=float("nan")), WON, LOST],
             "pipeline.stages[0].default_probability",

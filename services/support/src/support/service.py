@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from crmkit.service import Service
-
 from support.rpc.ticket import TicketService
 from support.storage.ticket import TICKETS
 

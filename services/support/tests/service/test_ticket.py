@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
+
 from crm.support.v1 import ticket_pb2, ticket_pb2_grpc
 from crmkit.access import service_principal
 from crmkit.call import new_call

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.ids import uuid7
 from crmkit.states import Cell

@@ -32,8 +32,8 @@ CAMPAIGN = StateMachine(
 class Campaign(Record):
     """An effort to reach people.
 
-    Each method that changes the state raises FailedPrecondition `ILLEGAL_TRANSITION` where the table has
-    no entry.
+    Each method that changes the state raises FailedPrecondition `ILLEGAL_TRANSITION` where the
+    table has no entry.
     """
 
     display_name: str
@@ -64,9 +64,7 @@ class Campaign(Record):
     def _require_start_time(self) -> None:
         if self.start_time is None:
             msg = "The campaign needs a start_time to be scheduled."
-            raise FailedPrecondition(
-                msg, reason="START_TIME_REQUIRED", field="campaign.start_time"
-            )
+            raise FailedPrecondition(msg, reason="START_TIME_REQUIRED", field="campaign.start_time")
 
     def submit(self) -> None:
         """Asks for approval; an earlier refusal is settled thereby."""
@@ -88,7 +86,7 @@ class Campaign(Record):
         self.record("rejected")
 
     def schedule(self) -> None:
-        """Schedules a draft that needs no approval; raises FailedPrecondition `START_TIME_REQUIRED`."""
+        """Schedules a draft without approval; raises FailedPrecondition `START_TIME_REQUIRED`."""
         CAMPAIGN.check(self, "schedule")
         self._require_start_time()
         CAMPAIGN.move(self, "schedule")

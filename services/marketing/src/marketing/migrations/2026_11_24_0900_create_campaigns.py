@@ -1,8 +1,8 @@
 """Create campaigns."""
 
 from alembic import op
-from crmkit.schema import create_platform_tables, drop_platform_tables
 
+from crmkit.schema import create_platform_tables, drop_platform_tables
 from marketing.storage import campaign  # noqa: F401 - defines the table
 from marketing.storage.schema import MARKETING
 

@@ -2,7 +2,7 @@
 
 from crm.marketing.v1 import campaign_pb2
 from crmkit.call import Call
-
+from marketing.domain.campaign import Campaign
 from marketing.storage.campaign import CAMPAIGNS
 
 
@@ -15,7 +15,7 @@ class CampaignService:
         """Asks for approval."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.submit()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def ApproveCampaign(
         self, request: campaign_pb2.ApproveCampaignRequest, call: Call
@@ -23,7 +23,7 @@ class CampaignService:
         """Agrees and schedules."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.approve()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def RejectCampaign(
         self, request: campaign_pb2.RejectCampaignRequest, call: Call
@@ -31,7 +31,7 @@ class CampaignService:
         """Sends back to draft."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.reject(request.reason)
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def ScheduleCampaign(
         self, request: campaign_pb2.ScheduleCampaignRequest, call: Call
@@ -39,7 +39,7 @@ class CampaignService:
         """Schedules a draft that needs no approval."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.schedule()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def StartCampaign(
         self, request: campaign_pb2.StartCampaignRequest, call: Call
@@ -47,7 +47,7 @@ class CampaignService:
         """Starts a scheduled campaign now."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.start()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def PauseCampaign(
         self, request: campaign_pb2.PauseCampaignRequest, call: Call
@@ -55,7 +55,7 @@ class CampaignService:
         """Stops a campaign until it is resumed."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.pause()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def ResumeCampaign(
         self, request: campaign_pb2.ResumeCampaignRequest, call: Call
@@ -63,7 +63,7 @@ class CampaignService:
         """Lets a paused campaign go on."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.resume()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def CompleteCampaign(
         self, request: campaign_pb2.CompleteCampaignRequest, call: Call
@@ -71,7 +71,7 @@ class CampaignService:
         """Ends a running campaign."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.complete()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def CancelCampaign(
         self, request: campaign_pb2.CancelCampaignRequest, call: Call
@@ -79,7 +79,7 @@ class CampaignService:
         """Gives a campaign up."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.cancel()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
 
     async def ArchiveCampaign(
         self, request: campaign_pb2.ArchiveCampaignRequest, call: Call
@@ -87,4 +87,9 @@ class CampaignService:
         """Puts an ended campaign away."""
         async with CAMPAIGNS.changing(call, request) as campaign:
             campaign.archive()
-        return CAMPAIGNS.message(campaign)
+        return _message(campaign)
+
+
+def _message(campaign: Campaign) -> campaign_pb2.Campaign:
+    message: campaign_pb2.Campaign = CAMPAIGNS.message(campaign)
+    return message

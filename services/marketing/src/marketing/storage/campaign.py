@@ -1,10 +1,10 @@
 """Where campaigns are kept."""
 
 import sqlalchemy as sa
+
 from crm.marketing.v1 import campaign_pb2
 from crmkit.collection import Collection
 from crmkit.statements import TEXT, TIMESTAMP, money_columns, record_table
-
 from marketing.domain.campaign import Campaign
 from marketing.storage.schema import MARKETING
 

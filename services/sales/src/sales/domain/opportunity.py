@@ -8,7 +8,6 @@ from crmkit.aggregate import Record
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.money import Money
 from crmkit.states import StateMachine
-
 from sales.domain.line import Line, check_lines, total
 from sales.domain.pipeline import Pipeline, Stage
 
@@ -57,7 +56,7 @@ class Opportunity(Record):
     last_open_probability: float | None = None
 
     def check(self) -> None:
-        """Raises InvalidArgument where lines are wrong, or an amount or probability is out of range."""
+        """Raises InvalidArgument where lines, amount or probability are wrong in themselves."""
         check_lines(self.lines)
         if self.amount is not None and self.amount.amount < 0:
             msg = "The amount cannot be negative."
@@ -77,8 +76,8 @@ class Opportunity(Record):
     def begin_with_history(self, pipeline: Pipeline) -> None:
         """Enters a pipeline as an import tells: at a stage, perhaps closed, at times long past.
 
-        Stage and state follow from each other where only one is said. A time to open that is not said
-        stays absent.
+        Stage and state follow from each other where only one is said. A time of opening that is not
+        said stays absent.
 
         Raises:
             InvalidArgument: Stage, state, times or reason contradict one another.
@@ -127,8 +126,8 @@ class Opportunity(Record):
 
         Raises:
             InvalidArgument: The stage is not one of this pipeline's.
-            FailedPrecondition: `ILLEGAL_TRANSITION`, `USE_WIN_OR_LOSE` with the method to use in its
-                metadata, or `ALREADY_IN_STAGE`.
+            FailedPrecondition: `ILLEGAL_TRANSITION`, `ALREADY_IN_STAGE`, or `USE_WIN_OR_LOSE` with
+                the method to use in its metadata.
         """
         stage = pipeline.stage(stage_name)
         if stage is None:
@@ -156,9 +155,12 @@ class Opportunity(Record):
         self._close(pipeline.closing_stage("LOST"), time, "lost")
 
     def reopen(self, pipeline: Pipeline) -> None:
-        """Opens the opportunity again where it stood; raises FailedPrecondition `ILLEGAL_TRANSITION`.
+        """Opens the opportunity again where it stood.
 
         Where that is not known, or no longer an open stage, it is the pipeline's last open stage.
+
+        Raises:
+            FailedPrecondition: `ILLEGAL_TRANSITION`: it is open.
         """
         OPPORTUNITY.move(self, "reopen")
         self.close_time = self.lost_reason = None
@@ -199,9 +201,10 @@ class Opportunity(Record):
         self.amount_source = None if self.amount is None else "MANUAL" if by_hand else "LINES"
 
     def settle_probability(self, before: "Opportunity | None", stage: Stage) -> None:
-        """Tells a probability set by hand from the stage's default; the one place that follows a stage.
+        """Tells a probability set by hand from the stage's default.
 
-        Closed is certain, whatever somebody thought before.
+        The one place where a probability follows a stage. Closed is certain, whatever somebody
+        thought before.
 
         Raises:
             FailedPrecondition: `OPPORTUNITY_CLOSED`: somebody would set it on a closed opportunity.

@@ -42,8 +42,8 @@ class Pipeline(Record):
         """Gives closed stages the probability that they have by meaning.
 
         Raises:
-            InvalidArgument: A stage is wrong in itself, two share a name, or the pipeline lacks an OPEN
-                stage or has not exactly one WON and one LOST stage.
+            InvalidArgument: A stage is wrong in itself, two share a name, or there is not at least
+                one OPEN, exactly one WON and exactly one LOST stage.
         """
         for index, stage in enumerate(self.stages):
             _check_stage(stage, f"pipeline.stages[{index}]")
@@ -59,7 +59,8 @@ class Pipeline(Record):
         A stage sent without a name is the one that had its display name before, if there was one.
 
         Raises:
-            InvalidArgument: A stage has a name that this pipeline did not give out, or two have the same.
+            InvalidArgument: A stage has a name that this pipeline did not give out, or that another
+                stage has.
         """
         known = {stage.name for stage in before}
         sent = {stage.name for stage in self.stages if stage.name}

@@ -1,8 +1,8 @@
 """Create products, pipelines and opportunities."""
 
 from alembic import op
-from crmkit.schema import create_platform_tables, drop_platform_tables
 
+from crmkit.schema import create_platform_tables, drop_platform_tables
 from sales.storage import opportunity, pipeline, product  # noqa: F401 - define the tables
 from sales.storage.schema import SALES
 

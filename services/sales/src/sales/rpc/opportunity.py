@@ -2,7 +2,7 @@
 
 from crm.sales.v1 import opportunity_pb2
 from crmkit.call import Call
-
+from sales.domain.opportunity import Opportunity
 from sales.storage.opportunity import OPPORTUNITIES, pipeline_of
 
 
@@ -15,7 +15,7 @@ class OpportunityService:
         """Goes to another open stage."""
         async with OPPORTUNITIES.changing(call, request) as opportunity:
             opportunity.move(await pipeline_of(call, opportunity), request.stage)
-        return OPPORTUNITIES.message(opportunity)
+        return _message(opportunity)
 
     async def WinOpportunity(
         self, request: opportunity_pb2.WinOpportunityRequest, call: Call
@@ -23,7 +23,7 @@ class OpportunityService:
         """Closes as won."""
         async with OPPORTUNITIES.changing(call, request) as opportunity:
             opportunity.win(await pipeline_of(call, opportunity), call.now)
-        return OPPORTUNITIES.message(opportunity)
+        return _message(opportunity)
 
     async def LoseOpportunity(
         self, request: opportunity_pb2.LoseOpportunityRequest, call: Call
@@ -31,7 +31,7 @@ class OpportunityService:
         """Closes as lost."""
         async with OPPORTUNITIES.changing(call, request) as opportunity:
             opportunity.lose(await pipeline_of(call, opportunity), call.now, request.reason)
-        return OPPORTUNITIES.message(opportunity)
+        return _message(opportunity)
 
     async def ReopenOpportunity(
         self, request: opportunity_pb2.ReopenOpportunityRequest, call: Call
@@ -39,4 +39,9 @@ class OpportunityService:
         """Opens again where it stood."""
         async with OPPORTUNITIES.changing(call, request) as opportunity:
             opportunity.reopen(await pipeline_of(call, opportunity))
-        return OPPORTUNITIES.message(opportunity)
+        return _message(opportunity)
+
+
+def _message(opportunity: Opportunity) -> opportunity_pb2.Opportunity:
+    message: opportunity_pb2.Opportunity = OPPORTUNITIES.message(opportunity)
+    return message

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
 from crm.sales.v1 import opportunity_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition
 from crmkit.statements import TEXT, TIMESTAMP, money_columns, record_table
-from sqlalchemy.dialects.postgresql import JSONB
-
 from sales.domain.line import check_lines
 from sales.domain.opportunity import Opportunity
 from sales.domain.pipeline import Pipeline
@@ -72,15 +72,11 @@ async def pipeline_of(call: Call, opportunity: Opportunity) -> Pipeline:
     """The pipeline an opportunity moves through, its stages held until this work is committed."""
     if opportunity.pipeline is None:
         msg = "There is no default pipeline; name one."
-        raise FailedPrecondition(
-            msg, reason="NO_DEFAULT_PIPELINE", field="opportunity.pipeline"
-        )
+        raise FailedPrecondition(msg, reason="NO_DEFAULT_PIPELINE", field="opportunity.pipeline")
     return await pipeline_to_enter(call, opportunity.pipeline)
 
 
-async def _settle_probability(
-    call: Call, after: Opportunity, before: Opportunity | None
-) -> None:
+async def _settle_probability(call: Call, after: Opportunity, before: Opportunity | None) -> None:
     stage = (await pipeline_of(call, after)).stage(after.stage)
     if stage is not None:
         after.settle_probability(before, stage)
@@ -89,7 +85,7 @@ async def _settle_probability(
 async def _price_lines(call: Call, opportunity: Opportunity) -> None:
     """Lines without a price take the product's list price.
 
-    Not in an import: the file says what a deal was worth, and an absent amount is not the list price.
+    Not in an import: the file says what a deal was worth, an absent amount is not the list price.
     """
     wanted = [line.product for line in opportunity.lines if line.unit_price is None]
     if call.imported or not wanted:

@@ -3,13 +3,13 @@
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
 from crm.sales.v1 import pipeline_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition
 from crmkit.statements import TEXT, compile_statement, record_table
-from sqlalchemy.dialects.postgresql import JSONB
-
 from sales.domain.pipeline import Pipeline
 from sales.storage.schema import SALES
 
@@ -45,8 +45,8 @@ _IN_USE = compile_statement(
         sa.bindparam("pipeline", type_=sa.Uuid), sa.bindparam("stages", type_=sa.ARRAY(sa.Text))
     )
 )
-# Opportunities enter stages under the shared lock, stages go under the exclusive one: nobody enters a
-# stage while it is being removed.
+# Opportunities enter stages under the shared lock, stages go under the exclusive one: nobody enters
+# a stage while it is being removed.
 _LOCK_TO_ENTER = compile_statement(sa.text("SELECT pg_advisory_xact_lock_shared(1)"))
 _LOCK_TO_REMOVE = compile_statement(sa.text("SELECT pg_advisory_xact_lock(1)"))
 _HANDOVER = "default pipeline is handed over"

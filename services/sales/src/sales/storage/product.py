@@ -1,10 +1,10 @@
 """Where products are kept."""
 
 import sqlalchemy as sa
+
 from crm.sales.v1 import product_pb2
 from crmkit.collection import Collection
 from crmkit.statements import TEXT, money_columns, record_table
-
 from sales.domain.product import Product
 from sales.storage.schema import SALES
 
@@ -20,7 +20,9 @@ products = record_table(
     *money_columns("unit_price"),
     sa.Column("active", sa.Boolean, nullable=False),
     # The names say the fields: a violation is answered as `product.sku is taken`.
-    sa.Index("uq_products_display_name", "display_name", unique=True, postgresql_where=_NOT_DELETED),
+    sa.Index(
+        "uq_products_display_name", "display_name", unique=True, postgresql_where=_NOT_DELETED
+    ),
     sa.Index("uq_products_sku", "sku", unique=True, postgresql_where=_NOT_DELETED),
 )
 

@@ -1,7 +1,6 @@
 """What a new system starts with: the pipeline Sales."""
 
 from crmkit.call import Call
-
 from sales.domain.pipeline import default_pipeline
 from sales.storage.pipeline import PIPELINES, default_pipeline_id
 

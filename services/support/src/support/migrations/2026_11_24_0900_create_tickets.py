@@ -1,8 +1,8 @@
 """Create tickets."""
 
 from alembic import op
-from crmkit.schema import create_platform_tables, drop_platform_tables
 
+from crmkit.schema import create_platform_tables, drop_platform_tables
 from support.storage import ticket  # noqa: F401 - defines the table
 from support.storage.schema import SUPPORT
 

@@ -2,7 +2,7 @@
 
 from crm.support.v1 import ticket_pb2
 from crmkit.call import Call
-
+from support.domain.ticket import Ticket
 from support.storage.ticket import TICKETS
 
 _STATES = {number: name for name, number in ticket_pb2.Ticket.State.items()}
@@ -17,7 +17,7 @@ class TicketService:
         """Begins work."""
         async with TICKETS.changing(call, request) as ticket:
             ticket.start()
-        return TICKETS.message(ticket)
+        return _message(ticket)
 
     async def WaitTicket(
         self, request: ticket_pb2.WaitTicketRequest, call: Call
@@ -25,7 +25,7 @@ class TicketService:
         """Parks a ticket until somebody answers."""
         async with TICKETS.changing(call, request) as ticket:
             ticket.wait(_STATES.get(request.waiting_state, ""))
-        return TICKETS.message(ticket)
+        return _message(ticket)
 
     async def ResumeTicket(
         self, request: ticket_pb2.ResumeTicketRequest, call: Call
@@ -33,7 +33,7 @@ class TicketService:
         """Takes a waiting ticket up again."""
         async with TICKETS.changing(call, request) as ticket:
             ticket.resume()
-        return TICKETS.message(ticket)
+        return _message(ticket)
 
     async def ResolveTicket(
         self, request: ticket_pb2.ResolveTicketRequest, call: Call
@@ -41,7 +41,7 @@ class TicketService:
         """Marks a ticket as solved."""
         async with TICKETS.changing(call, request) as ticket:
             ticket.resolve(call.now, request.resolution)
-        return TICKETS.message(ticket)
+        return _message(ticket)
 
     async def CloseTicket(
         self, request: ticket_pb2.CloseTicketRequest, call: Call
@@ -49,7 +49,7 @@ class TicketService:
         """Ends a resolved ticket."""
         async with TICKETS.changing(call, request) as ticket:
             ticket.close(call.now)
-        return TICKETS.message(ticket)
+        return _message(ticket)
 
     async def ReopenTicket(
         self, request: ticket_pb2.ReopenTicketRequest, call: Call
@@ -57,4 +57,9 @@ class TicketService:
         """Opens a solved ticket again."""
         async with TICKETS.changing(call, request) as ticket:
             ticket.reopen()
-        return TICKETS.message(ticket)
+        return _message(ticket)
+
+
+def _message(ticket: Ticket) -> ticket_pb2.Ticket:
+    message: ticket_pb2.Ticket = TICKETS.message(ticket)
+    return message

@@ -1,11 +1,11 @@
 """Where tickets are kept, and where their numbers come from."""
 
 import sqlalchemy as sa
+
 from crm.support.v1 import ticket_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, record_table
-
 from support.domain.ticket import Ticket
 from support.storage.schema import SUPPORT
 
