@@ -127,6 +127,8 @@ async def running_system(
         for name in options.services:
             say(name)
             await _start_service(system, name, stack)
+        for running in system.running.values():
+            await running.work()
         say("gateway")
         await _start_gateway(system, stack)
         await _until_ready(system)

@@ -95,7 +95,7 @@ class RunningService:
     # -- starting
 
     async def start(self) -> None:
-        """Returns once requests are answered with everyone's rights known.
+        """Returns once requests are answered; rights are known as far as they were read before.
 
         Raises:
             FailedPrecondition: The database's schema is older than the code.
@@ -111,6 +111,9 @@ class RunningService:
         self._run(self.home.rights.keep_fresh(self._stop))
         if "relay" in self.roles:
             self._relay()
+
+    async def work(self) -> None:
+        """Begins to consume events and to do jobs: what needs the other services."""
         if "consume" in self.roles:
             self._consume()
         if "jobs" in self.roles:
@@ -281,6 +284,7 @@ async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.stopping.set)
     await running.start()
+    await running.work()
     await running.ready()
     _log.info("ready", service=service.name, roles=sorted(running.roles))
     await running.stopping.wait()

@@ -128,6 +128,7 @@ async def service_under_test(
         )
         running = RunningService(service, loaded, roles)
         await running.start()
+        await running.work()
         under_test = ServiceUnderTest(running, address)
         try:
             await under_test.prepare()
