@@ -1,0 +1,181 @@
+"""`crm import`: fills a collection from a CSV file."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from crmkit import contract
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from crm_cli.api import Api, ApiError
+from crm_cli.import_mapping import BadOptionError, mappings
+
+ROWS_FAILED = 3
+_CHUNK_BYTES = 256 * 1024
+_SECONDS_BETWEEN_LOOKS = 0.25
+_ISSUES_SHOWN = 20
+_ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Duplicates(str, Enum):
+    """What to do with a row that describes a record we have."""
+
+    SKIP = "skip"
+    UPDATE = "update"
+    CREATE = "create"
+    FAIL = "fail"
+
+
+def import_file(
+    resource: Annotated[str, typer.Argument(help="The collection to fill: accounts, products …")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with a header.")],
+    columns: Annotated[
+        list[str], typer.Option("--map", metavar="COLUMN=FIELD", help="A column fills a field.")
+    ] = [],  # noqa: B006 - typer copies it
+    fixed: Annotated[
+        list[str], typer.Option("--set", metavar="FIELD=VALUE", help="A field is the same in all.")
+    ] = [],  # noqa: B006
+    values: Annotated[
+        list[str],
+        typer.Option("--value", metavar="COLUMN:FROM=TO", help="Replaces a value of a column."),
+    ] = [],  # noqa: B006
+    lookups: Annotated[
+        list[str],
+        typer.Option(
+            "--lookup",
+            metavar="COLUMN=RESOURCE.FIELD",
+            help="A column names records by a field: account=accounts.display_name.",
+        ),
+    ] = [],  # noqa: B006
+    on_duplicate: Annotated[
+        Duplicates, typer.Option(help="What to do with records that are there already.")
+    ] = Duplicates.SKIP,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the outcome as JSON.")] = False,
+) -> None:
+    """Imports a CSV file into a collection and shows how it goes.
+
+    A column whose header is a field's name needs no --map. A column may be mapped to several fields.
+    Parts of fields: amount.currency_code, emails.address, labels.KEY, lines.product. References are
+    resource names or external ids, unless --lookup says otherwise; they may name rows of the same file.
+    Where --value or --lookup name a field instead of a column, they hold for that field alone.
+
+    Finds the system by CRM_URL; signs in by CRM_API_KEY, or CRM_EMAIL and CRM_PASSWORD.
+
+    Exit code: 0 when every row was dealt with, 3 when some rows failed, 1 when the import failed or
+    was refused, 2 when the command line is wrong.
+    """
+    known = contract.collections().get(resource)
+    try:
+        if known is None:
+            msg = f"RESOURCE: there is no {resource}; there are {', '.join(_importable())}"
+            raise BadOptionError(msg)
+        wanted = mappings(columns, fixed, values, lookups)
+    except BadOptionError as error:
+        _errors.print(f"crm import: {escape(str(error))}")
+        raise typer.Exit(2) from error
+    try:
+        outcome = _run(Api(), known.service, resource, file, wanted, on_duplicate)
+    except ApiError as error:
+        _errors.print(f"crm import: {escape(str(error))}")
+        raise typer.Exit(1) from error
+    if as_json:
+        print(json.dumps(outcome, ensure_ascii=False, indent=2))
+    else:
+        _tell(outcome)
+    if outcome["state"] != "SUCCEEDED":
+        raise typer.Exit(1)
+    if _count(outcome, "failed_count"):
+        raise typer.Exit(ROWS_FAILED)
+
+
+def _importable() -> list[str]:
+    found = contract.collections().values()
+    with_imports = {s.split(".")[1] for s in contract.services() if s.endswith(".ImportService")}
+    return sorted(r.collection for r in found if r.service in with_imports)
+
+
+def _run(
+    api: Api,
+    service: str,
+    resource: str,
+    file: Path,
+    wanted: list[dict[str, Any]],
+    on_duplicate: Duplicates,
+) -> dict[str, Any]:
+    """Sends the file up, starts the import, waits for its end; answers it with its first issues."""
+    with _progress() as progress:
+        upload = _upload(api, service, file, progress)
+        body = {
+            "resource": resource,
+            "upload": upload,
+            "mappings": wanted,
+            "duplicate_policy": on_duplicate.name,
+        }
+        started = time.monotonic()
+        run: dict[str, Any] = api.post(f"/v1/{service}/imports", body)
+        task = progress.add_task("Importing", total=None)
+        while run["state"] not in _ENDED:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            run = api.get(f"/v1/{service}/{run['name']}")
+            total = _count(run, "total_rows") or None
+            progress.update(task, completed=_count(run, "processed_rows"), total=total)
+        run["seconds"] = round(time.monotonic() - started, 3)
+    path = f"/v1/{service}/{run['name']}/issues"
+    run["issues"] = api.get(path, page_size=_ISSUES_SHOWN).get("issues", [])
+    return run
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(
+        *columns, console=_errors, transient=True, disable=not _errors.is_terminal
+    ) as progress:
+        yield progress
+
+
+def _upload(api: Api, service: str, file: Path, progress: Progress) -> str:
+    size = file.stat().st_size
+    task = progress.add_task("Sending", total=size)
+
+    def chunks() -> Iterator[bytes]:
+        with file.open("rb") as content:
+            while chunk := content.read(_CHUNK_BYTES):
+                yield chunk
+                progress.advance(task, len(chunk))
+
+    name: str = api.upload(f"/v1/{service}/uploads", chunks(), size)["name"]
+    progress.remove_task(task)
+    return name
+
+
+def _count(run: dict[str, Any], name: str) -> int:
+    return int(run.get(name, 0))
+
+
+def _tell(run: dict[str, Any]) -> None:
+    if run["state"] != "SUCCEEDED":
+        print(f"{run['state']}: {run.get('error_message', '')}")
+    kinds = ("created", "updated", "skipped", "failed", "warning")
+    counts = ", ".join(f"{_count(run, f'{kind}_count'):,} {kind}" for kind in kinds)
+    rows = _count(run, "processed_rows")
+    print(f"{run['resource']}: {rows:,} rows in {run['seconds']} s: {counts}")
+    for issue in run["issues"]:
+        field = f" {issue['field']}" if issue.get("field") else ""
+        severity = issue["severity"].lower()
+        print(f"  line {issue['row']}{field}: {severity} {issue['reason']}: {issue['message']}")
+    more = _count(run, "failed_count") + _count(run, "warning_count") - len(run["issues"])
+    if more > 0 and len(run["issues"]) == _ISSUES_SHOWN:
+        print(f"  … and more: GET {run['name']}/issues")
