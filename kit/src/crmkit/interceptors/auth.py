@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -69,7 +69,8 @@ class Authenticator:
     def _principal(self, verified: _Verified, call: Call) -> Principal:
         if verified.service is None:
             assert verified.user is not None  # noqa: S101 - a verified token has a subject
-            return self._rights.principal(verified.user, verified.session)
+            principal = self._rights.principal(verified.user, verified.session)
+            return replace(principal, session=verified.session)
         on_behalf_of = call.metadata.get("x-on-behalf-of", "")
         if not on_behalf_of:
             return service_principal(verified.service)

@@ -7,11 +7,14 @@ change itself, and then gets the stored answer.
 
 import hashlib
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor
 from psycopg import errors as pg
 
 from crmkit.call import Call
@@ -37,9 +40,15 @@ _FIND = compile_statement(
         IDEMPOTENCY.c.request_id == sa.bindparam("request_id", type_=sa.Uuid),
     )
 )
-EXPIRE = compile_statement(
-    sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expire_time < sa.func.now())
-)
+EXPIRE = compile_statement(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expire_time < sa.func.now()))
+
+
+_KEPT_INSTEAD = "kept_instead"
+
+
+def keep_instead(call: Call, answer: Any) -> None:
+    """Keeps another answer for repeats: where the first one has a secret that is shown once."""
+    call.state[_KEPT_INSTEAD] = answer
 
 
 def idempotent(method: Method, handler: Handler) -> Handler:
@@ -50,7 +59,7 @@ def idempotent(method: Method, handler: Handler) -> Handler:
         row = {
             **_key(call, method),
             "request_hash": _hash(request),
-            "response": response.SerializeToString(),
+            "response": call.state.get(_KEPT_INSTEAD, response).SerializeToString(),
             "expire_time": call.now + KEPT_FOR,
         }
         await call.tx.execute(_KEEP, row)
@@ -95,7 +104,23 @@ def _hash(request: Any) -> bytes:
     copy = type(request)()
     copy.CopyFrom(request)
     copy.ClearField("request_id")
+    for field, secret in _secrets(request.DESCRIPTOR):
+        if copy.HasField(field):
+            getattr(copy, field).ClearField(secret)
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
+
+
+@cache
+def _secrets(descriptor: Descriptor) -> list[tuple[str, str]]:
+    """Fields of a request's records that only come in: a fast hash of a password could be guessed."""
+    return [
+        (field.name, inner.name)
+        for field in descriptor.fields
+        if field.message_type is not None and not field.is_repeated
+        for inner in field.message_type.fields
+        if field_behavior_pb2.INPUT_ONLY
+        in inner.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    ]
 
 
 def _request_id(request: Any, call: Call) -> UUID | None:

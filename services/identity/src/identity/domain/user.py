@@ -1,0 +1,65 @@
+"""Users: people who sign in."""
+
+import re
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from crmkit.aggregate import Record
+from crmkit.errors import InvalidArgument
+from crmkit.states import StateMachine
+
+STATES = StateMachine(
+    "state",
+    {
+        "activate": ({"DEACTIVATED"}, "ACTIVE"),
+        "deactivate": ({"ACTIVE"}, "DEACTIVATED"),
+    },
+)
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
+
+
+@dataclass(kw_only=True)
+class User(Record):
+    """A person with an e-mail address to sign in with; without a password they cannot yet."""
+
+    email: str
+    display_name: str
+    state: str = "ACTIVE"
+    roles: list[UUID] = field(default_factory=list)
+    password_hash: str | None = field(default=None, repr=False)
+
+    def check(self) -> None:
+        """Writes the address in lower case and names each role once.
+
+        Raises:
+            InvalidArgument: The address is no e-mail address.
+        """
+        self.email = normalise_email(self.email)
+        if not _ADDRESS.fullmatch(self.email):
+            msg = "user.email must be an e-mail address."
+            raise InvalidArgument(msg, field="user.email")
+        self.roles = list(dict.fromkeys(self.roles))
+
+    @property
+    def may_sign_in(self) -> bool:
+        """True while the user is active and not deleted."""
+        return self.state == "ACTIVE" and self.delete_time is None
+
+    def roles_in_effect(self) -> set[UUID]:
+        """The roles that give rights now: none while the user may not sign in."""
+        return set(self.roles) if self.may_sign_in else set()
+
+    def activate(self) -> None:
+        """May sign in again."""
+        STATES.move(self, "activate")
+        self.record("activated")
+
+    def deactivate(self) -> None:
+        """May not sign in any more."""
+        STATES.move(self, "deactivate")
+        self.record("deactivated")
+
+
+def normalise_email(text: str) -> str:
+    """The form in which addresses are stored and compared."""
+    return text.strip().lower()

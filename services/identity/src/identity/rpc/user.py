@@ -1,0 +1,100 @@
+"""UserService: what users do beyond the standard methods."""
+
+from crm.identity.v1 import user_pb2
+from crmkit.call import Call
+from crmkit.errors import Unauthenticated
+from crmkit.resources import change, draft
+from identity.domain.password import check_password
+from identity.domain.role import refuse_escalation
+from identity.domain.user import User
+from identity.storage.role import held_grants
+from identity.storage.session import end_sessions_of
+from identity.storage.user import USERS, grants_of, user_by_id
+from identity.usecases.passwords import hash_password
+
+
+class UserService:
+    """Users."""
+
+    async def CreateUser(self, request: user_pb2.CreateUserRequest, call: Call) -> user_pb2.User:
+        """Creates a user, perhaps with a password."""
+        user: User = await draft(USERS, call, request.user)
+        if request.user.HasField("password"):
+            check_password(request.user.password, user.email)
+            user.password_hash = await hash_password(request.user.password)
+        return _message(await USERS.insert(call, user))
+
+    async def UpdateUser(self, request: user_pb2.UpdateUserRequest, call: Call) -> user_pb2.User:
+        """Changes a user, perhaps the password; a new password ends the other sessions."""
+        password, rest = _take_password(request)
+        password_hash = None
+        if password is not None:
+            before = await USERS.get(call, request.user.name, field="user.name")
+            email = request.user.email or before.email
+            check_password(password, email)
+            password_hash = await hash_password(password)
+        user, fields = await change(USERS, call, rest)
+        if password_hash is not None or "email" in fields:
+            await _refuse_taking_over(call, user)
+        if password_hash is not None:
+            user.password_hash = password_hash
+            await end_sessions_of(call, call.tx, user.id, spared=call.principal.session)
+        return _message(await USERS.save(call, user))
+
+    async def ActivateUser(
+        self, request: user_pb2.ActivateUserRequest, call: Call
+    ) -> user_pb2.User:
+        """Lets a deactivated person sign in again."""
+        async with USERS.changing(call, request) as user:
+            user.activate()
+        return _message(user)
+
+    async def DeactivateUser(
+        self, request: user_pb2.DeactivateUserRequest, call: Call
+    ) -> user_pb2.User:
+        """Ends the person's sessions and keys and refuses further sign-in."""
+        async with USERS.changing(call, request) as user:
+            user.deactivate()
+        return _message(user)
+
+    async def GetCurrentUser(
+        self, request: user_pb2.GetCurrentUserRequest, call: Call
+    ) -> user_pb2.User:
+        """The caller's own user."""
+        user = await user_by_id(call.reader, call.principal.user) if call.principal.user else None
+        if user is None:
+            msg = "Only a signed-in person has a user."
+            raise Unauthenticated(msg)
+        return _message(user)
+
+
+def _message(user: User) -> user_pb2.User:
+    message: user_pb2.User = USERS.message(user)
+    return message
+
+
+def _take_password(
+    request: user_pb2.UpdateUserRequest,
+) -> tuple[str | None, user_pb2.UpdateUserRequest]:
+    """The new password, if one is sent, and the request without it."""
+    paths = list(request.update_mask.paths)
+    named = not paths or paths == ["*"] or "password" in paths
+    password = request.user.password if request.user.HasField("password") and named else None
+    if "password" in paths and password is None:
+        password = ""  # a password cannot be cleared: refused as too short
+    if "password" not in paths:
+        return password, request
+    rest = user_pb2.UpdateUserRequest()
+    rest.CopyFrom(request)
+    rest.update_mask.paths[:] = [path for path in paths if path != "password"]
+    if not rest.update_mask.paths:  # without a mask the other populated fields would change too
+        rest.user.Clear()
+        rest.user.name, rest.user.etag = request.user.name, request.user.etag
+    return password, rest
+
+
+async def _refuse_taking_over(call: Call, user: User) -> None:
+    """Who sets somebody's password or address can act as them, so must have all that they have."""
+    if user.id != call.principal.user:
+        given = await grants_of(call, set(user.roles))
+        refuse_escalation(held_grants(call), given, "user.password")

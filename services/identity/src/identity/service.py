@@ -1,0 +1,30 @@
+"""The identity service's table of contents."""
+
+from pathlib import Path
+
+from crmkit.service import Service
+from identity.rpc.api_key import ApiKeyService
+from identity.rpc.session import SessionService
+from identity.rpc.user import UserService
+from identity.settings import IdentitySettings
+from identity.storage.api_key import API_KEYS
+from identity.storage.role import ROLES
+from identity.storage.team import TEAMS
+from identity.storage.user import USERS
+from identity.usecases.access_tokens import AccessTokens
+from identity.usecases.first_start import prepare
+
+_TOKENS = AccessTokens()
+
+SERVICE = Service(
+    name="identity",
+    migrations=Path(__file__).parent / "migrations",
+    collections=[USERS, TEAMS, ROLES, API_KEYS],
+    servicers={
+        "crm.identity.v1.UserService": UserService(),
+        "crm.identity.v1.SessionService": SessionService(_TOKENS),
+        "crm.identity.v1.ApiKeyService": ApiKeyService(_TOKENS),
+    },
+    settings=IdentitySettings,
+    on_first_start=prepare,
+)

@@ -1,0 +1,19 @@
+"""The identity service's tables."""
+
+import sqlalchemy as sa
+
+from crmkit.call import Call
+from crmkit.statements import compile_statement
+
+IDENTITY = sa.MetaData()
+
+_LOCK = compile_statement(
+    sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("key", type_=sa.BigInteger)))
+)
+ADMINISTRATORS = 0x43524D41
+TEAM_TREE = 0x43524D54
+
+
+async def one_at_a_time(call: Call, what: int) -> None:
+    """Waits until no other transaction checks the same rule; for rules that span records."""
+    await call.tx.execute(_LOCK, {"key": what})

@@ -1,0 +1,105 @@
+"""Where users are kept, and the rules that need other records."""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from crm.identity.v1 import user_pb2
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.db import Executor, Transaction
+from crmkit.statements import TEXT, compile_statement, record_table
+from identity.domain.role import Grant, refuse_escalation
+from identity.domain.user import User, normalise_email
+from identity.storage.api_key import delete_keys_of
+from identity.storage.role import ROLES, held_grants, refuse_without_administrator
+from identity.storage.schema import IDENTITY
+from identity.storage.session import end_sessions_of
+
+users = record_table(
+    "users",
+    IDENTITY,
+    sa.Column("email", TEXT, nullable=False),
+    sa.Column("display_name", TEXT, nullable=False),
+    sa.Column("state", TEXT, nullable=False),
+    sa.Column("roles", sa.ARRAY(sa.Uuid), nullable=False),
+    sa.Column("password_hash", TEXT),
+    sa.Index("uq_users_email", "email", unique=True),
+    sa.Index("ix_users_display_name", "display_name", "id"),
+)
+
+_ROLES_BY_ID = compile_statement(
+    sa.select(*ROLES.codec.columns).where(
+        ROLES.table.c.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))
+    )
+)
+
+
+async def grants_of(call: Call, role_ids: set[UUID]) -> set[Grant]:
+    """Everything that some roles give."""
+    rows = await call.reader.fetch_all(_ROLES_BY_ID, {"ids": list(role_ids)})
+    return {grant for row in rows for grant in ROLES.codec.from_row(row).grants_in_effect()}
+
+
+async def _administers(call: Call, user: User | None) -> bool:
+    if user is None or not user.roles_in_effect():
+        return False
+    rows = await call.reader.fetch_all(_ROLES_BY_ID, {"ids": list(user.roles_in_effect())})
+    return any(ROLES.codec.from_row(row).administers for row in rows)
+
+
+async def check_user(call: Call, after: User, before: User | None) -> None:
+    """Nobody gives roles they lack, somebody can administer; who may not sign in loses access."""
+    had = before.roles_in_effect() if before is not None else set()
+    gained = after.roles_in_effect() - had
+    if gained:
+        given = await grants_of(call, gained)
+        refuse_escalation(held_grants(call), given, "user.roles")
+    lost = had - after.roles_in_effect()
+    if lost and await _administers(call, before) and not await _administers(call, after):
+        await refuse_without_administrator(call, user=after.id)
+    if before is not None and before.may_sign_in and not after.may_sign_in:
+        await end_sessions_of(call, call.tx, after.id)
+        await delete_keys_of(call, after.id)
+
+
+USERS = Collection(
+    user_pb2.User,
+    User,
+    users,
+    natural_key="email",
+    rule=check_user,
+    import_fields=["state"],
+    private=frozenset({"password_hash"}),
+)
+
+_BY_EMAIL = compile_statement(
+    sa.select(*USERS.codec.columns).where(users.c.email == sa.bindparam("email"))
+)
+_by_id = sa.select(*USERS.codec.columns).where(users.c.id == sa.bindparam("id", type_=sa.Uuid))
+_BY_ID = compile_statement(_by_id)
+_HOLD = compile_statement(_by_id.with_for_update(read=True))
+_ANY = compile_statement(sa.select(users.c.id).limit(1))
+
+
+async def user_by_email(executor: Executor, email: str) -> User | None:
+    """The user with an address, deleted or not, whoever asks: for signing in."""
+    row = await executor.fetch_one(_BY_EMAIL, {"email": normalise_email(email)})
+    return USERS.codec.from_row(row) if row is not None else None
+
+
+async def user_by_id(executor: Executor, user: UUID) -> User | None:
+    """The user with an id, deleted or not, whoever asks: for signing in."""
+    row = await executor.fetch_one(_BY_ID, {"id": user})
+    return USERS.codec.from_row(row) if row is not None else None
+
+
+async def user_held_still(tx: Transaction, user: UUID) -> User | None:
+    """The user with an id, who cannot be changed until the transaction has ended."""
+    row = await tx.fetch_one(_HOLD, {"id": user})
+    return USERS.codec.from_row(row) if row is not None else None
+
+
+async def has_users(executor: Executor) -> bool:
+    """False until the first user is there."""
+    return await executor.fetch_one(_ANY) is not None

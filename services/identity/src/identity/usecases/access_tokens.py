@@ -1,0 +1,53 @@
+"""Access tokens: what every service verifies by itself."""
+
+from datetime import datetime
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from crmkit.call import Call
+from identity.domain.session import ACCESS_LIFETIME
+from identity.domain.user import User
+from identity.storage.signing_key import all_keys
+
+
+class AccessTokens:
+    """Signs access tokens with the newest key."""
+
+    def __init__(self) -> None:
+        self._key: ECKey | None = None
+
+    async def issue(
+        self, call: Call, user: User, session: UUID, *, until: datetime | None = None
+    ) -> tuple[str, datetime]:
+        """A token and when it expires: in ten minutes, or at `until` if that is sooner.
+
+        Args:
+            call: The work in which it is asked for.
+            user: Who acts with it.
+            session: What can be revoked: the session, or the API key that was exchanged.
+            until: When whatever it stands for ends.
+        """
+        key = await self._current(call)
+        issued = call.now.replace(microsecond=0)
+        expires = issued + ACCESS_LIFETIME
+        if until is not None:
+            expires = min(expires, until.replace(microsecond=0))
+        claims = {
+            "iss": call.home.settings.public_url,
+            "aud": "crm",
+            "sub": f"users/{user.id}",
+            "sid": str(session),
+            "roles": [f"roles/{role}" for role in user.roles],
+            "iat": int(issued.timestamp()),
+            "exp": int(expires.timestamp()),
+        }
+        header = {"alg": "ES256", "kid": key.kid}
+        return jwt.encode(header, claims, key, algorithms=["ES256"]), expires
+
+    async def _current(self, call: Call) -> ECKey:
+        """The newest key; looked up again once it is no longer among the valid ones."""
+        if self._key is None or self._key.kid not in call.home.rights.keys:
+            self._key = (await all_keys(call.reader))[-1]
+        return self._key
