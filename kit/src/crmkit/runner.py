@@ -268,6 +268,7 @@ class RunningService:
         await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._server is not None:
             await asyncio.sleep(drain_seconds)
+            self.feed.close()  # ends the streams that others read it by
             await self._server.stop(_GRACE_SECONDS)
         self._stop.set()
         for task in self._tasks:
