@@ -26,6 +26,9 @@ def mappings(
     for text in columns:
         column, field = _halves(text, "--map", "COLUMN=FIELD", last=True)
         made.append({"column": column, "field": field})
+    for text in fixed:
+        field, value = _halves(text, "--set", "FIELD=VALUE", last=False)
+        made.append({"field": field, "value": value})
     for text in lookups:
         name, lookup = _halves(text, "--lookup", "COLUMN=RESOURCE.FIELD", last=True)
         if "." not in lookup:
@@ -37,9 +40,6 @@ def mappings(
         name, before, after = _value(text, made)
         for mapping in _named(made, name):
             mapping.setdefault("translations", {})[before] = after
-    for text in fixed:
-        field, value = _halves(text, "--set", "FIELD=VALUE", last=False)
-        made.append({"field": field, "value": value})
     return made
 
 
@@ -54,7 +54,7 @@ def _halves(text: str, option: str, form: str, *, last: bool) -> tuple[str, str]
 
 def _value(text: str, made: Iterable[dict[str, Any]]) -> tuple[str, str, str]:
     """Divides `COLUMN:FROM=TO`; a mapped column's name may contain a colon."""
-    known = {mapping["column"] for mapping in made}
+    known = {mapping.get("column", mapping["field"]) for mapping in made}
     name = max((n for n in known if text.startswith(f"{n}:")), key=len, default="")
     name = name or text.partition(":")[0]
     before, equals, after = text[len(name) + 1 :].partition("=")
@@ -66,7 +66,7 @@ def _value(text: str, made: Iterable[dict[str, Any]]) -> tuple[str, str, str]:
 
 def _named(made: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """The mappings of a column, else of a field; a new one where the column has the field's name."""
-    found = [m for m in made if m["column"] == name] or [m for m in made if m["field"] == name]
+    found = [m for m in made if m.get("column") == name] or [m for m in made if m["field"] == name]
     if not found:
         found = [{"column": name, "field": name}]
         made += found

@@ -25,8 +25,8 @@ _BOMS = (
 )
 _LONGEST_BOM = 4
 _ZIP = b"PK\x03\x04"
-# The module's own limit is for the whole process; ours is checked per cell and names the row.
-csv.field_size_limit(MAX_RECORD_CHARS)
+# The module's own limit is for the whole process and names no row: it must never be the first to speak.
+csv.field_size_limit(2 * MAX_RECORD_CHARS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,20 @@
 """Imports over gRPC into a real service: what a person who sends a file up may rely on."""
 
+import asyncio
 from collections.abc import Iterator
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from crm.common.v1 import import_pb2
 from crm.customer.v1 import account_pb2, account_pb2_grpc, import_pb2_grpc
+from crmkit.imports.service import ImportService
+from crmkit.jobs import JobRunner
+from crmkit.statements import compile_statement
 from crmkit.testing import eventually
-from crmkit.testing.harness import Person, ServiceUnderTest, details_of
+from crmkit.testing.harness import Person, ServiceUnderTest, details_of, service_under_test
+from crmkit.testing.postgres import TestServer
+from customer.service import SERVICE
 
 Import = import_pb2.Import
 Policy = Import.DuplicatePolicy
@@ -385,3 +392,75 @@ async def test_a_repeated_request_id_starts_one_import(customer: ServiceUnderTes
     first = await imports(customer).CreateImport(request, metadata=ada.metadata)
     second = await imports(customer).CreateImport(request, metadata=ada.metadata)
     assert first.name == second.name
+
+
+async def test_an_import_goes_on_where_a_dead_worker_left_it(postgres: TestServer) -> None:
+    """INVARIANT: a crash loses no row and doubles none; events are as many as records."""
+    rows = "".join(f"Crash {n},Crash {n - 1}\n" for n in range(3000))
+    content = f"display_name,parent\n{rows}".encode()
+    mapping = Field(field="parent_account", column="parent", lookup="accounts.display_name")
+    count = compile_statement(
+        sa.text(
+            "SELECT (SELECT count(*) FROM accounts), (SELECT count(DISTINCT id) FROM accounts),"
+            " (SELECT count(*) FROM event_log) + (SELECT count(*) FROM outbox)"
+        )
+    )
+    async with service_under_test(SERVICE, postgres, roles=("serve",)) as customer:
+        ada = await customer.person("customer.*")
+        run = await started(customer, ada, content, mapping)
+        home = customer.running.home
+        handlers = ImportService(
+            "customer", {c.name: c for c in SERVICE.collections}
+        ).job_handlers()
+
+        async def progressed(rows: int) -> bool:
+            request = import_pb2.GetImportRequest(name=run.name)
+            found = await imports(customer).GetImport(request, metadata=ada.metadata)
+            return found.processed_rows >= rows
+
+        for rows_done in (500, 2000):
+            runner = JobRunner(home, handlers, poll_seconds=0.01)
+            worker = asyncio.create_task(runner.run(asyncio.Event()))
+            await eventually(lambda done=rows_done: progressed(done))
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+        worker = asyncio.create_task(JobRunner(home, handlers).run(asyncio.Event()))
+        run = await ended(customer, ada, run)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        assert run.state == Import.SUCCEEDED, run.error_message
+        assert (run.processed_rows, *counts(run)) == (3000, 3000, 0, 0, 0)
+        assert run.warning_count == 1  # the first account's parent is not there
+        row = await customer.database.fetch_one(count)
+        assert row is not None
+        assert row[:2] == (3000, 3000)
+        linked_later = await customer.database.fetch_one(
+            compile_statement(sa.text("SELECT count(*) FROM accounts WHERE version = 2"))
+        )
+        assert linked_later is not None
+        assert row[2] == 3000 + linked_later[0]
+
+
+async def test_a_cancelled_import_stops_and_keeps_what_is_done(postgres: TestServer) -> None:
+    """INVARIANT: after CancelImport no further row is written."""
+    async with service_under_test(SERVICE, postgres, roles=("serve",)) as customer:
+        ada = await customer.person("customer.*")
+        run = await started(customer, ada, b"display_name\nNever Ltd\n")
+        request = import_pb2.CancelImportRequest(name=run.name)
+        cancelled = await imports(customer).CancelImport(request, metadata=ada.metadata)
+        assert cancelled.state == Import.CANCELLED
+        handlers = ImportService(
+            "customer", {c.name: c for c in SERVICE.collections}
+        ).job_handlers()
+        runner = JobRunner(customer.running.home, handlers, poll_seconds=0.01)
+        worker = asyncio.create_task(runner.run(asyncio.Event()))
+        no_jobs = compile_statement(sa.text("SELECT count(*) = 0 FROM job"))
+
+        async def worked_off() -> bool:
+            row = await customer.database.fetch_one(no_jobs)
+            return bool(row and row[0])
+
+        await eventually(worked_off)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        assert await listed(customer, ada) == {}
