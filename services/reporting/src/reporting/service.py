@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from crmkit.service import Service
-
 from reporting.projections.handlers import HANDLERS
 from reporting.projections.rebuild import JOB, rebuild, rebuild_diverged
 from reporting.rpc.metric import MetricService

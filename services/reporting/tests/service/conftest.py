@@ -11,6 +11,9 @@ from uuid import uuid4
 
 import grpc
 import pytest_asyncio
+from google.protobuf.message import Message
+
+from crm.identity.v1.user_pb2 import BatchGetUsersRequest, BatchGetUsersResponse, User
 from crm.options.v1 import options_pb2
 from crm.reporting.v1.projection_pb2 import GetProjectionStatusRequest, ProjectionStatus
 from crm.reporting.v1.projection_pb2_grpc import ProjectionServiceStub
@@ -33,7 +36,6 @@ from crmkit.service_tokens import ServiceKeys, create_service_keys
 from crmkit.testing.harness import ServiceUnderTest, service_under_test
 from crmkit.testing.polling import eventually
 from crmkit.testing.postgres import TestServer
-from google.protobuf.message import Message
 from reporting.projections.handlers import HANDLERS, sources
 from reporting.queries.query import Answer, Limits, ask
 from reporting.queries.statement import Question
@@ -75,12 +77,14 @@ class EventMaker:
 
 
 class FeedHost:
-    """A feed served over gRPC, in the place of every service at once: each consumer takes its own events."""
+    """A feed served over gRPC for every service at once: each consumer takes its own events."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.feed = Feed(database)
         self.address = f"127.0.0.1:{free_port()}"
+        self.people: dict[str, str] = {}  # name → display name, for those who ask as `asked_as`
+        self.asked_as = ""
         self._maker = EventMaker()
         self._server: grpc.aio.Server | None = None
 
@@ -102,8 +106,26 @@ class FeedHost:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("crm.common.v1.FeedService", handlers),)
         )
+        users = {
+            "BatchGetUsers": grpc.unary_unary_rpc_method_handler(
+                self._batch_get_users,
+                BatchGetUsersRequest.FromString,
+                BatchGetUsersResponse.SerializeToString,
+            )
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("crm.identity.v1.UserService", users),)
+        )
         self._server.add_insecure_port(self.address)
         await self._server.start()
+
+    async def _batch_get_users(
+        self, request: BatchGetUsersRequest, context: Any
+    ) -> BatchGetUsersResponse:
+        if dict(context.invocation_metadata()).get("authorization") != self.asked_as:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not with this token")
+        people = [User(name=name, display_name=self.people[name]) for name in request.names]
+        return BatchGetUsersResponse(users=people)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -122,7 +144,7 @@ class FeedHost:
         return (await self.feed.head()).last_seq
 
     async def restore_to_empty(self) -> None:
-        """The feed as after a restore from before its first event: another identity, nothing in it."""
+        """The feed as restored from before its first event: another identity, nothing in it."""
         async with self.database.connection() as connection:
             await connection.execute("TRUNCATE event_log")
             await connection.execute(

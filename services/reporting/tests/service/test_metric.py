@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
+from google.type.money_pb2 import Money
+
 from crm.customer.v1.account_pb2 import Account, AccountCreated
 from crm.identity.v1.team_pb2 import Team, TeamCreated
 from crm.reporting.v1 import metric_pb2 as pb
@@ -14,7 +16,6 @@ from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated
 from crmkit.clock import now
 from crmkit.testing.harness import details_of
 from crmkit.testing.polling import eventually
-from google.type.money_pb2 import Money
 
 MARCH = datetime(2017, 3, 1, tzinfo=UTC)
 USD_10 = Money(currency_code="USD", units=10)
@@ -41,7 +42,9 @@ async def test_an_answer_has_rows_labels_currency_and_its_own_age(reporting: Any
     account = f"accounts/{uuid4()}"
     acme = Account(name=account, kind=Account.ORGANISATION, display_name="Acme")
     before = now()
-    await reporting.publish(AccountCreated(account=acme), won(account=account), won(account=account))
+    await reporting.publish(
+        AccountCreated(account=acme), won(account=account), won(account=account)
+    )
     answer = await query(
         reporting, metrics=["won_amount", "opportunities_won"], group_by=["month", "account"]
     )
@@ -65,15 +68,15 @@ async def test_an_answer_has_rows_labels_currency_and_its_own_age(reporting: Any
 async def test_a_source_that_cannot_be_had_is_named(reporting: Any) -> None:
     """INVARIANT: an answer never hides that it may be incomplete."""
     await reporting.publish(won())
-    reporting.service.running.home.consumers["sales"].status.data_time = now() - timedelta(minutes=1)
+    reporting.service.running.home.consumers["sales"].status.data_time = now() - timedelta(
+        minutes=1
+    )
     answer = await query(reporting, metrics=["won_amount"])
     assert list(answer.partial_sources) == ["sales"]
     assert answer.lag.ToTimedelta() >= timedelta(seconds=59)
 
 
-@pytest.mark.parametrize(
-    ("scope", "seen"), [("OWN", 1), ("TEAM", 2), ("SUBTREE", 3), ("ALL", 5)]
-)
+@pytest.mark.parametrize(("scope", "seen"), [("OWN", 1), ("TEAM", 2), ("SUBTREE", 3), ("ALL", 5)])
 async def test_everyone_sees_the_records_within_their_scope_only(
     reporting: Any, scope: str, seen: int
 ) -> None:
@@ -103,6 +106,21 @@ async def test_a_manager_and_a_region_are_a_team_and_its_parent(reporting: Any) 
         "parent_team": f"teams/{region}", "team": f"teams/{manager}",
     }  # fmt: skip
     assert sorted(answer.labels.values()) == ["Celia", "West"]
+
+
+async def test_names_of_people_are_asked_for_with_the_callers_rights(reporting: Any) -> None:
+    """INVARIANT: who may not see a person's name gets the numbers without it."""
+    owner = uuid4()
+    await reporting.publish(won(owner))
+    reporting.feeds.people = {f"users/{owner}": "Ada"}
+    ada = await reporting.service.person("*")
+    reporting.feeds.asked_as = dict(ada.metadata)["authorization"]
+    asked = {"metrics": ["won_amount"], "group_by": ["owner"]}
+    seen = await query(reporting, ada.metadata, **asked)
+    assert dict(seen.labels) == {f"users/{owner}": "Ada"}
+    unseen = await query(reporting, **asked)
+    assert not unseen.labels
+    assert list(unseen.rows) == list(seen.rows)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.message import Message
+from google.type.money_pb2 import Money
+
 from crm.customer.v1.account_pb2 import Account, AccountCreated
 from crm.identity.v1.team_pb2 import Team, TeamCreated
 from crm.reporting.v1.projection_pb2 import ProjectionStatus, RebuildProjectionRequest
@@ -17,8 +20,6 @@ from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.testing.harness import details_of
 from crmkit.testing.polling import eventually
-from google.protobuf.message import Message
-from google.type.money_pb2 import Money
 from reporting.projections.rebuild import rebuild, request_rebuild
 from reporting.queries.statement import Question
 from reporting.storage.facts_hash import facts_hash
@@ -168,7 +169,7 @@ async def test_one_rebuild_at_a_time_and_answers_meanwhile(reporting: Any) -> No
 
 
 async def test_a_rebuild_that_dies_before_the_swap_leaves_the_live_facts(reporting: Any) -> None:
-    """INVARIANT: there is never a half-swapped state; what was half built is dropped by the next one."""
+    """INVARIANT: there is no half-swapped state; what was half built is dropped by the next one."""
     await reporting.publish(*some_history())
     live, before = await reporting.facts_hash(), await reporting.status()
     home = reporting.service.running.home
@@ -207,7 +208,7 @@ async def test_a_source_with_another_feed_leads_to_a_rebuild_by_itself(reporting
 
 
 async def test_an_event_that_cannot_be_applied_holds_up_its_record_only(reporting: Any) -> None:
-    """INVARIANT: it is counted as parked, before and after a rebuild, and the others are applied."""
+    """INVARIANT: it counts as parked, before and after a rebuild, and the others are applied."""
     broken = Opportunity(name="opportunities/nobody")
     await reporting.publish(sales.OpportunityCreated(opportunity=broken), *some_history())
     live, before = await reporting.facts_hash(), await reporting.status()
@@ -224,4 +225,3 @@ async def _schemas(reporting: Any) -> list[Any]:
             "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'facts_build_%'"
         )
         return await found.fetchall()
-

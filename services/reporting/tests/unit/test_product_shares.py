@@ -3,10 +3,11 @@
 from decimal import Decimal
 from uuid import UUID
 
-from crm.sales.v1.opportunity_pb2 import Opportunity
 from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crm.sales.v1.opportunity_pb2 import Opportunity
 from reporting.projections.opportunity import product_shares
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))

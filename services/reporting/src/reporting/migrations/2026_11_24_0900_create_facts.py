@@ -1,8 +1,8 @@
 """Create the facts."""
 
 from alembic import op
-from crmkit.schema import create_platform_tables, drop_platform_tables
 
+from crmkit.schema import create_platform_tables, drop_platform_tables
 from reporting.storage.facts import FACTS, HISTORY
 
 revision = "2026_11_24_0900_create_facts"

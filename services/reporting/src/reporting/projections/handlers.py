@@ -1,7 +1,6 @@
 """Which events change which facts."""
 
 from crmkit.service import EventHandler
-
 from reporting.projections import opportunity, organisation, ticket
 
 HANDLERS: dict[str, EventHandler] = {

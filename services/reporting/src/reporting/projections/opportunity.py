@@ -7,7 +7,6 @@ from crm.sales.v1.opportunity_pb2 import Opportunity
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.statements import Statement
-
 from reporting.projections.values import decimal_of, id_of, time_of
 from reporting.storage.facts import fact_opportunity, upsert
 
@@ -77,8 +76,8 @@ def _probability(opportunity: Opportunity) -> Decimal | None:
 def product_shares(opportunity: Opportunity, amount: Decimal | None) -> dict[UUID, Decimal | None]:
     """Product → its part of the amount; the parts add up to the amount exactly.
 
-    The amount is split by the value of the lines (quantity × unit price), and equally where no line has a
-    price. What rounding leaves goes to the last product.
+    The amount is split by the value of the lines (quantity times unit price), and equally where no
+    line has a price. What rounding leaves goes to the last product.
     """
     values: dict[UUID, Decimal] = {}
     with localcontext() as context:

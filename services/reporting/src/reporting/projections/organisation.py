@@ -1,4 +1,4 @@
-"""What facts refer to: the tree of teams, and what people call things (where that is not personal)."""
+"""What facts refer to: the tree of teams, and what people call things, unless personal."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ from crm.sales.v1.pipeline_pb2 import Pipeline
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.feed.events import Event
-
 from reporting.projections.values import id_of
 from reporting.storage.facts import dim_label, dim_team, upsert
 

@@ -1,7 +1,7 @@
 """Building all facts anew from the services' feeds, beside the live ones, and swapping them in.
 
-A durable job: killed in the middle it begins again, and queries keep their answers from the old facts until the
-swap commits together with the end of the job.
+A durable job: killed in the middle it begins again, and queries keep their answers from the old
+facts until the swap commits together with the end of the job.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from uuid import UUID
 import grpc
 import psycopg
 import structlog
+
 from crmkit.access import service_principal
 from crmkit.call import Call, Home
 from crmkit.clients import unavailable
@@ -24,7 +25,6 @@ from crmkit.feed.faults import FeedDiverged, describe
 from crmkit.feed.pull import GrpcPuller, Puller
 from crmkit.jobs import enqueue
 from crmkit.statements import Statement
-
 from reporting.projections.handlers import handlers_of, sources
 from reporting.storage import build
 

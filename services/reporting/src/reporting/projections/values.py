@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from crmkit.names import parse_name
 from google.protobuf.message import Message
 from google.type.money_pb2 import Money
+
+from crmkit.names import parse_name
 
 
 def id_of(name: str, collection: str) -> UUID | None:

@@ -1,7 +1,8 @@
-"""What metrics are computed over: facts, their own time, and the dimensions that they can be cut by.
+"""What metrics are computed over: facts, their own time, and the dimensions to cut them by.
 
-A dataset answers who owned a record and when it happened in its own way: open opportunities by their owner of
-today and the time they were opened, closed ones by those who closed them and the time they did.
+A dataset answers who owned a record and when it happened in its own way: open opportunities by
+their owner of today and the time they were opened, closed ones by those who closed them and the
+time they did.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,21 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+
 from crm.sales.v1.opportunity_pb2 import Opportunity
 from crm.support.v1.ticket_pb2 import Ticket
 from crmkit.filters import FilterField
 from crmkit.statements import TIMESTAMP
-
-from reporting.storage.facts import dim_team, fact_opportunity, fact_opportunity_product, fact_ticket
+from reporting.storage.facts import (
+    dim_team,
+    fact_opportunity,
+    fact_opportunity_product,
+    fact_ticket,
+)
 
 NOW = sa.bindparam("now", type_=TIMESTAMP)
 TEAMS = dim_team.alias("team_of_record")
 AGES = {"0-1": 1, "1-3": 3, "3-7": 7, "7-30": 30, "30+": None}  # days, the upper end excluded
 
 # The dimensions whose values are resource names; the others are plain words.
-REFERENCES = frozenset(
-    {"stage", "pipeline", "owner", "team", "parent_team", "account", "product"}
-)
+REFERENCES = frozenset({"stage", "pipeline", "owner", "team", "parent_team", "account", "product"})
 
 Column = sa.ColumnElement[Any]
 
@@ -104,14 +108,15 @@ def _state(facts: sa.FromClause, names: list[str]) -> Dimension:
 
 
 def _month(time: Column) -> Dimension:
-    zone, form = sa.literal_column("'UTC'"), sa.literal_column("'YYYY-MM'")
+    zone: Column = sa.literal_column("'UTC'")
+    form: Column = sa.literal_column("'YYYY-MM'")
     begin = sa.func.date_trunc(sa.literal_column("'month'"), sa.func.timezone(zone, time))
     text = sa.func.to_char(begin, form)
     return Dimension((begin,), text, FilterField(text, "text"))
 
 
 def _age(time: Column) -> Dimension:
-    steps = [
+    steps: list[tuple[Column, Column]] = [
         (NOW - time < sa.literal_column(f"interval '{days} days'"), sa.literal_column(f"'{name}'"))
         for name, days in AGES.items()
         if days is not None

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from crmkit.call import Home
 from crmkit.feed.consumer import ConsumerState
 from crmkit.statements import Statement
-
 from reporting.projections.handlers import sources
 
-# Consumers compare with their source every second or two: more than this means that it cannot be had.
+# Consumers compare with their source every second or two: after this it counts as out of reach.
 _LATE = timedelta(seconds=10)
 _READ = Statement("SELECT source, update_time FROM consumer_cursor", {})
 
@@ -31,7 +30,7 @@ class Freshness:
 
 
 async def freshness(home: Home, now: datetime) -> Freshness:
-    """How far the facts are behind; asked before they are read, so that it never promises too much."""
+    """How far the facts are behind; ask before reading them, so that it promises too little."""
     times = await data_times(home)
     late = [
         source
@@ -47,8 +46,8 @@ async def freshness(home: Home, now: datetime) -> Freshness:
 async def data_times(home: Home) -> Mapping[str, datetime | None]:
     """Source → up to when its events are included.
 
-    A process that consumes knows it from comparing with the source; another one knows only when the last
-    event was applied.
+    A process that consumes knows it from comparing with the source; another one knows only when the
+    last event was applied.
     """
     if home.consumers:
         return {s: c.status.data_time for s, c in home.consumers.items() if s in sources()}

@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 import sqlalchemy as sa
+
 from crm.customer.v1 import account_pb2
 from crm.identity.v1 import user_pb2
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.statements import compile_statement
-
 from reporting.storage.facts import dim_label
 
 _AT_ONCE = 1000
@@ -22,7 +22,8 @@ _READ = compile_statement(
         dim_label.c.display_name != sa.literal_column("''"),
     )
 )
-# Names of people are personal data and therefore in no event: their owners are asked, with the caller's rights.
+# Names of people are personal and therefore in no event: their services are asked, with the
+# caller's rights.
 _PERSONAL = {
     "users": (
         "identity",

@@ -1,13 +1,13 @@
 """The catalogue of metrics: each number is defined here, once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from crm.reporting.v1.metric_pb2 import Metric as MetricMessage
 
+from crm.reporting.v1.metric_pb2 import Metric as MetricMessage
 from reporting.queries.datasets import (
     CLOSED_OPPORTUNITIES,
     OPEN_OPPORTUNITIES,
@@ -17,17 +17,46 @@ from reporting.queries.datasets import (
 
 Unit = MetricMessage.Unit
 Value = sa.ColumnElement[Any]
+Condition = sa.ColumnElement[bool]
 
 CURRENCY = sa.bindparam("currency", type_=sa.Text)
 _OPEN, _WON, _LOST = ("OPEN",), ("WON",), ("LOST",)
 _TICKET_STATES = ("NEW", "OPEN", "PENDING_CUSTOMER", "PENDING_THIRD_PARTY", "ON_HOLD")
-_SECONDS_PER_DAY = sa.literal_column("86400")
+_ZERO: Value = sa.literal_column("0")
+_SECONDS_PER_DAY: Value = sa.literal_column("86400")
 _DECIMALS = {
     Unit.COUNT: Decimal(1),
     Unit.MONEY: Decimal("0.0001"),
     Unit.RATIO: Decimal("0.000001"),
     Unit.DAYS: Decimal("0.01"),
 }
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a query has selected of a dataset.
+
+    Attributes:
+        facts: The records.
+        states: The states that they are in.
+        in_currency: True if amounts count in the currency asked for only.
+    """
+
+    facts: sa.FromClause
+    states: frozenset[str]
+    in_currency: bool
+
+    def among(self, aggregate: Any, states: Collection[str], *conditions: Condition) -> Value:
+        """An aggregate over the records in some of the states; all of them need no filter."""
+        wanted = [*conditions]
+        if frozenset(states) != self.states:
+            wanted.append(is_in(self.facts, states))
+        filtered: Value = aggregate.filter(*wanted) if wanted else aggregate
+        return filtered
+
+    def count(self, states: Collection[str]) -> Value:
+        """How many are in some of the states."""
+        return self.among(sa.func.count(), states)
 
 
 @dataclass(frozen=True)
@@ -39,7 +68,7 @@ class Metric:
         unit: What it counts; decides its decimals.
         dataset: The facts it is computed over, with their time and dimensions.
         states: The records that count, by state.
-        value: The SQL aggregate over `(facts, states)`; rounded only when shown.
+        value: The SQL aggregate; rounded only when shown.
     """
 
     id: str
@@ -48,7 +77,7 @@ class Metric:
     unit: "Unit.Value.ValueType"
     dataset: Dataset
     states: tuple[str, ...]
-    value: Callable[[sa.FromClause], Value]
+    value: Callable[[Records], Value]
 
     @property
     def nothing(self) -> Decimal | None:
@@ -60,43 +89,39 @@ class Metric:
         return str(Decimal(value).quantize(_DECIMALS[self.unit], rounding=ROUND_HALF_UP))
 
 
-def is_in(facts: sa.FromClause, states: tuple[str, ...]) -> sa.ColumnElement[bool]:
+def is_in(facts: sa.FromClause, states: Collection[str]) -> Condition:
     """Which records are in one of the states; literal, so that partial indexes fit."""
     return facts.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
 
 
-def _count(*states: str) -> Callable[[sa.FromClause], Value]:
-    def value(facts: sa.FromClause) -> Value:
-        return sa.func.count().filter(is_in(facts, states))
-
-    return value
+def _count(states: Collection[str]) -> Callable[[Records], Value]:
+    return lambda records: records.count(states)
 
 
-def _sum(*states: str, weighted: bool = False) -> Callable[[sa.FromClause], Value]:
-    """Amounts in the currency asked for; 0 over no records, none where no record has an amount."""
+def _sum(states: Collection[str], *, weighted: bool = False) -> Callable[[Records], Value]:
+    """Amounts; 0 over no records, none where no record has an amount."""
 
-    def value(facts: sa.FromClause) -> Value:
+    def value(records: Records) -> Value:
+        facts = records.facts
         amount = facts.c.amount * facts.c.probability if weighted else facts.c.amount
-        in_currency = sa.or_(CURRENCY.is_(None), facts.c.currency == CURRENCY)
-        among = is_in(facts, states)
-        has_none = sa.func.count().filter(among) == sa.literal_column("0")
+        conditions = [facts.c.currency == CURRENCY] if records.in_currency else []
         return sa.func.coalesce(
-            sa.func.sum(amount).filter(among, in_currency),
-            sa.case((has_none, sa.literal_column("0"))),
+            records.among(sa.func.sum(amount), states, *conditions),
+            sa.case((records.count(states) == _ZERO, _ZERO)),
         )
 
     return value
 
 
-def _win_rate(facts: sa.FromClause) -> Value:
-    won = sa.cast(sa.func.count().filter(is_in(facts, _WON)), sa.Numeric)
-    closed = sa.func.count().filter(is_in(facts, _WON + _LOST))
-    return won / sa.func.nullif(closed, sa.literal_column("0"))
+def _win_rate(records: Records) -> Value:
+    won = sa.cast(records.count(_WON), sa.Numeric)
+    return won / sa.func.nullif(records.count(_WON + _LOST), _ZERO)
 
 
-def _cycle_days(facts: sa.FromClause) -> Value:
+def _cycle_days(records: Records) -> Value:
+    facts = records.facts
     seconds = sa.extract("epoch", facts.c.close_time - facts.c.open_time)
-    return sa.func.avg(seconds / _SECONDS_PER_DAY).filter(is_in(facts, _WON))
+    return records.among(sa.func.avg(seconds / _SECONDS_PER_DAY), _WON)
 
 
 _CATALOGUE = (
@@ -104,37 +129,37 @@ _CATALOGUE = (
         "opportunities_open",
         "Open opportunities",
         "How many opportunities are still to be decided.",
-        Unit.COUNT, OPEN_OPPORTUNITIES, _OPEN, _count(*_OPEN),
+        Unit.COUNT, OPEN_OPPORTUNITIES, _OPEN, _count(_OPEN),
     ),
     Metric(
         "pipeline_amount",
         "Pipeline",
         "Sum of the amounts of open opportunities that have one.",
-        Unit.MONEY, OPEN_OPPORTUNITIES, _OPEN, _sum(*_OPEN),
+        Unit.MONEY, OPEN_OPPORTUNITIES, _OPEN, _sum(_OPEN),
     ),
     Metric(
         "weighted_amount",
         "Weighted pipeline",
-        "Sum of amount × probability of open opportunities.",
-        Unit.MONEY, OPEN_OPPORTUNITIES, _OPEN, _sum(*_OPEN, weighted=True),
+        "Sum of amount times probability of open opportunities.",
+        Unit.MONEY, OPEN_OPPORTUNITIES, _OPEN, _sum(_OPEN, weighted=True),
     ),
     Metric(
         "opportunities_won",
         "Won opportunities",
         "How many opportunities were won, by the time they were won.",
-        Unit.COUNT, CLOSED_OPPORTUNITIES, _WON, _count(*_WON),
+        Unit.COUNT, CLOSED_OPPORTUNITIES, _WON, _count(_WON),
     ),
     Metric(
         "opportunities_lost",
         "Lost opportunities",
         "How many opportunities were lost, by the time they were lost.",
-        Unit.COUNT, CLOSED_OPPORTUNITIES, _LOST, _count(*_LOST),
+        Unit.COUNT, CLOSED_OPPORTUNITIES, _LOST, _count(_LOST),
     ),
     Metric(
         "won_amount",
         "Won amount",
         "Sum of the amounts of won opportunities, by the time they were won.",
-        Unit.MONEY, CLOSED_OPPORTUNITIES, _WON, _sum(*_WON),
+        Unit.MONEY, CLOSED_OPPORTUNITIES, _WON, _sum(_WON),
     ),
     Metric(
         "win_rate",
@@ -152,7 +177,7 @@ _CATALOGUE = (
         "tickets_open",
         "Open tickets",
         "How many tickets are neither resolved nor closed.",
-        Unit.COUNT, OPEN_TICKETS, _TICKET_STATES, _count(*_TICKET_STATES),
+        Unit.COUNT, OPEN_TICKETS, _TICKET_STATES, _count(_TICKET_STATES),
     ),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Answers a question about metrics from the facts that the caller may see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,7 +10,6 @@ from crmkit.db import Executor
 from crmkit.errors import InvalidArgument
 from crmkit.money import check_currency
 from crmkit.statements import Row
-
 from reporting.queries.metrics import METRICS, Metric
 from reporting.queries.statement import MAX_ROWS, Question, statement_of
 
@@ -31,8 +30,8 @@ class Answer:
     """What was found.
 
     Attributes:
-        rows: In the order of their dimensions: the dimensions' values (empty where there is nothing), and
-            metric → value as text.
+        rows: In the order of their dimensions: the dimensions' values (empty where there is
+            nothing), and metric → value as text.
         currency: The currency of all amounts; empty if there are none.
     """
 
@@ -52,12 +51,13 @@ async def ask(
     check(question)
     if limits.currency:
         check_currency(limits.currency, field="currency_code")
+        question = replace(question, in_currency=True)
     rows = await reader.fetch_all(
         statement_of(question),
         {
             "start_time": limits.start_time,
             "end_time": limits.end_time,
-            "currency": limits.currency or None,
+            "currency": limits.currency,
             "now": now,
             **scope_parameters(principal, question.scope),
         },

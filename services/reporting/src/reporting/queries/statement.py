@@ -1,4 +1,4 @@
-"""From a question to SQL: one SELECT for each dataset, all in one statement and thereby of one moment."""
+"""From a question to SQL: a SELECT for each dataset, in one statement and so of one moment."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+
 from crmkit.access import RecordScope, scope_condition
 from crmkit.filter_grammar import Group, Node, Term, parse_filter
 from crmkit.filters import compile_filter
 from crmkit.statements import TIMESTAMP, Statement, compile_statement
-
 from reporting.queries.datasets import TEAMS, Dataset
-from reporting.queries.metrics import METRICS, Metric, Unit, is_in
+from reporting.queries.metrics import METRICS, Metric, Records, Unit, is_in
 
 MAX_ROWS = 10_000
 _START = sa.bindparam("start_time", type_=TIMESTAMP)
@@ -30,6 +30,7 @@ class Question:
         scope: How far the caller sees.
         starts: True if the span of time has a start.
         ends: True if it has an end.
+        in_currency: True if only amounts in the currency asked for count.
     """
 
     metrics: tuple[str, ...]
@@ -38,6 +39,7 @@ class Question:
     scope: RecordScope = RecordScope.ALL
     starts: bool = False
     ends: bool = False
+    in_currency: bool = False
 
     @property
     def asked(self) -> list[Metric]:
@@ -66,8 +68,9 @@ def _named_in(node: Node | None) -> Iterable[str]:
 def statement_of(question: Question) -> Statement:
     """The compiled statement.
 
-    Its rows: the number of the dataset in the question, the group's dimensions as text, the value of each
-    metric (NULL where it belongs to another dataset), and the first and last currency among the amounts.
+    Its rows: the number of the dataset in the question, the group's dimensions as text, the value
+    of each metric (NULL where it belongs to another dataset), and the first and last currency among
+    the amounts.
 
     Raises:
         InvalidArgument: `INVALID_FILTER`.
@@ -81,8 +84,9 @@ def _select(question: Question, number: int) -> sa.Select[Any]:
     asked = [metric for metric in question.asked if metric.dataset is dataset]
     facts, conditions = _facts(question, dataset, asked)
     dimensions = [dataset.dimensions(facts)[name] for name in question.group_by]
+    records = Records(facts, frozenset(_states(asked)), question.in_currency)
     values = [
-        metric.value(facts) if metric in asked else sa.cast(sa.null(), sa.Numeric)
+        metric.value(records) if metric in asked else sa.cast(sa.null(), sa.Numeric)
         for metric in question.asked
     ]
     select = (
@@ -90,7 +94,7 @@ def _select(question: Question, number: int) -> sa.Select[Any]:
             sa.literal_column(str(number)),
             *(sa.func.coalesce(d.text, sa.literal_column("''")) for d in dimensions),
             *values,
-            *_currencies(facts, asked),
+            *_currencies(records, asked),
         )
         .select_from(_with_teams(facts, dataset))
         .where(*conditions)
@@ -110,7 +114,7 @@ def _facts(
     conditions = _conditions(question, dataset, asked, shares)
     if "product" in question.group_by:
         return shares, conditions
-    # Filtered by product but not cut by it: each record once, with the amounts of what the filter left.
+    # Filtered by product but not cut by it: each record once, with the parts that the filter left.
     kept = [column for column in shares.c if column.name not in ("amount", "product")]
     once = (
         sa.select(*kept, sa.func.sum(shares.c.amount).label("amount"))
@@ -130,12 +134,11 @@ def _with_teams(facts: sa.FromClause, dataset: Dataset) -> sa.FromClause:
 def _conditions(
     question: Question, dataset: Dataset, asked: Sequence[Metric], facts: sa.FromClause
 ) -> list[sa.ColumnElement[bool]]:
-    states = tuple(dict.fromkeys(state for metric in asked for state in metric.states))
     fields = {name: d.filter for name, d in dataset.dimensions(facts).items()}
     time = facts.c[dataset.time]
     found = [
         sa.not_(facts.c.deleted),
-        is_in(facts, states),
+        is_in(facts, _states(asked)),
         scope_condition(facts, question.scope),
         compile_filter(question.filter, fields),
         time >= _START if question.starts else None,
@@ -144,11 +147,14 @@ def _conditions(
     return [condition for condition in found if condition is not None]
 
 
-def _currencies(facts: sa.FromClause, asked: Sequence[Metric]) -> list[sa.ColumnElement[Any]]:
-    """The first and the last currency among the amounts that are asked for."""
+def _states(metrics: Sequence[Metric]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(state for metric in metrics for state in metric.states))
+
+
+def _currencies(records: Records, asked: Sequence[Metric]) -> list[sa.ColumnElement[Any]]:
+    """The first and the last currency among the amounts, where none was asked for."""
     money = [metric for metric in asked if metric.unit == Unit.MONEY]
-    if not money:
+    if not money or records.in_currency:
         return [sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), sa.Text)]
-    among = is_in(facts, tuple(state for metric in money for state in metric.states))
-    currency = facts.c.currency
-    return [sa.func.min(currency).filter(among), sa.func.max(currency).filter(among)]
+    currency, states = records.facts.c.currency, _states(money)
+    return [records.among(extreme(currency), states) for extreme in (sa.func.min, sa.func.max)]

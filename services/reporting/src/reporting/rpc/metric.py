@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from crm.reporting.v1 import metric_pb2 as pb
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument, NotFound
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from reporting.queries.datasets import REFERENCES
 from reporting.queries.freshness import freshness
 from reporting.queries.labels import labels
@@ -20,11 +20,13 @@ _TIME_ZONE = "UTC"
 class MetricService:
     """`crm.reporting.v1.MetricService`."""
 
-    async def ListMetrics(self, request: pb.ListMetricsRequest, call: Call) -> pb.ListMetricsResponse:  # noqa: ARG002
+    async def ListMetrics(
+        self, request: pb.ListMetricsRequest, call: Call
+    ) -> pb.ListMetricsResponse:
         """The catalogue."""
         return pb.ListMetricsResponse(metrics=[_message(metric) for metric in METRICS.values()])
 
-    async def GetMetric(self, request: pb.GetMetricRequest, call: Call) -> pb.Metric:  # noqa: ARG002
+    async def GetMetric(self, request: pb.GetMetricRequest, call: Call) -> pb.Metric:
         """One definition."""
         metric = METRICS.get(request.name.removeprefix("metrics/"))
         if metric is None or not request.name.startswith("metrics/"):
@@ -36,7 +38,7 @@ class MetricService:
         self, request: pb.QueryMetricsRequest, call: Call
     ) -> pb.QueryMetricsResponse:
         """Metrics over the records the caller may see."""
-        assert call.method is not None  # noqa: S101 - this is a request
+        assert call.method is not None
         limits = _limits(request)
         question = Question(
             metrics=tuple(request.metrics),

@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import sqlalchemy as sa
+
 from crm.reporting.v1 import projection_pb2 as pb
 from crmkit.call import Call, Home
 from crmkit.errors import Failure
@@ -11,7 +12,6 @@ from crmkit.feed.parking import count_parked
 from crmkit.feed.pull import GrpcPuller
 from crmkit.schema import CONSUMER_CURSOR
 from crmkit.statements import compile_statement
-
 from reporting.projections.handlers import sources
 from reporting.projections.rebuild import is_running, request_rebuild
 from reporting.queries.freshness import data_times
@@ -39,7 +39,7 @@ class ProjectionService:
         return status
 
     async def RebuildProjection(
-        self, request: pb.RebuildProjectionRequest, call: Call  # noqa: ARG002
+        self, request: pb.RebuildProjectionRequest, call: Call
     ) -> pb.ProjectionStatus:
         """Promises a rebuild and answers at once."""
         await request_rebuild(call.home.database)

@@ -1,29 +1,29 @@
 """A second set of facts beside the live ones, in a schema of its own, and the swap of the two.
 
-The copy has consumer tables too, so that the kit's consumers can fill it as they fill the live facts: a
-connection whose search path begins with the schema sees the copy under the usual names.
+The copy has consumer tables too, so that the kit's consumers can fill it as they fill the live
+facts: a connection whose search path begins with the schema sees the copy under the usual names.
 """
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
 from crmkit.db import Database, Transaction
 from crmkit.feed.cursor import Cursor
 from crmkit.ids import uuid7
 from crmkit.schema import CONSUMER_CURSOR, PARKED_EVENT
 from crmkit.statements import TIMESTAMP, Row, Statement, compile_statement
-from psycopg import sql
-from sqlalchemy.schema import CreateIndex, CreateTable
-
 from reporting.storage.facts import FACTS, rebuild_history
 
 _PREFIX = "facts_build_"
 _TABLES = list(FACTS.tables.values())
 _LEFT_BEHIND = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
 _CURSOR = "source, feed_id, applied_seq, applied_chain"
-_LOCK_CURSORS = f"SELECT {_CURSOR} FROM consumer_cursor ORDER BY source FOR UPDATE"
+_LOCK_CURSORS = f"SELECT {_CURSOR} FROM consumer_cursor ORDER BY source FOR UPDATE"  # noqa: S608 - our own names
 _NOTE = compile_statement(
     rebuild_history.insert().values(rebuild_time=sa.bindparam("rebuild_time", type_=TIMESTAMP))
 )
@@ -43,7 +43,7 @@ _TAKE_PARKED = """
 
 
 async def create(database: Database) -> str:
-    """Drops what interrupted builds have left, and makes empty tables; returns the schema's name."""
+    """Drops what interrupted builds left, and makes empty tables; returns the schema's name."""
     schema = f"{_PREFIX}{uuid7().hex}"
     async with database.connection() as connection, connection.transaction():
         found = await connection.execute(_LEFT_BEHIND, [_PREFIX])
@@ -61,19 +61,21 @@ async def create(database: Database) -> str:
 async def settle(database: Database) -> None:
     """Prepares filled tables for queries: statistics, and the map that index-only scans need."""
     async with database.connection() as connection:
+        await connection.execute("SET statement_timeout = 0")
         for table in _TABLES:
             await connection.execute(f"VACUUM (ANALYZE) {table.name}")
 
 
-async def swap(tx: Transaction, schema: str, now: datetime, diverged: Set[str]) -> None:
-    """Puts the built facts in the place of the live ones, with the positions up to which they are built.
+async def swap(tx: Transaction, schema: str, now: datetime, diverged: AbstractSet[str]) -> None:
+    """Puts the built facts in the place of the live ones, with the positions they were built to.
 
-    A source goes on from where both sets of facts were: what it applies twice changes nothing. A diverged
-    source, which has another feed than before, goes on from where the new facts end; identity, whose
-    events also make rights, from the beginning.
+    A source goes on from where both sets of facts were: what it applies twice changes nothing. A
+    diverged source, which has another feed than before, goes on from where the new facts end;
+    identity, whose events also make rights, from the beginning.
     """
     live = {row[0]: _cursor(row) for row in await tx.fetch_all(Statement(_LOCK_CURSORS, {}))}
-    built = await tx.fetch_all(Statement(f"SELECT {_CURSOR} FROM {schema}.consumer_cursor", {}))
+    read_built = f"SELECT {_CURSOR} FROM {schema}.consumer_cursor"  # noqa: S608 - our own names
+    built = await tx.fetch_all(Statement(read_built, {}))
     await tx.execute(Statement(_FORGET_CURSORS, {}), {"sources": list(diverged)})
     for source, *position in built:
         cursor = end = _cursor((source, *position))
@@ -94,4 +96,3 @@ async def swap(tx: Transaction, schema: str, now: datetime, diverged: Set[str]) 
 
 def _cursor(row: Row) -> Cursor:
     return Cursor(str(row[1]) if row[1] else "", row[2], row[3])
-

@@ -1,19 +1,21 @@
 """The facts that metrics are computed from: one current row per record, folded from its events.
 
-Every row follows from the events of its subject alone, in their order: no clock, no chance, no floating
-point. The tables are named without a schema, so that a rebuild can fill copies of them elsewhere.
+Every row follows from the events of its subject alone, in their order: no clock, no chance, no
+floating point. The tables are named without a schema, so that a rebuild can fill copies of them
+elsewhere.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from crmkit.statements import TEXT, TIMESTAMP, Statement, compile_statement
 from sqlalchemy.dialects.postgresql import insert
+
+from crmkit.statements import TEXT, TIMESTAMP, Statement, compile_statement
 
 FACTS = sa.MetaData()
 
-# Amounts are as they stand; who owned it when it was won or lost stays in `close_owner`, `close_team`.
+# Amounts are as they stand; who owned it when it was closed stays in `close_owner`, `close_team`.
 fact_opportunity = sa.Table(
     "fact_opportunity",
     FACTS,
@@ -109,7 +111,8 @@ def upsert(table: sa.Table, kept_while_same: Mapping[str, str] | None = None) ->
 
     Args:
         table: The table.
-        kept_while_same: Column → another column; the first keeps its old value while the second stays.
+        kept_while_same: Column → another column; the first keeps its old value while the second
+            stays.
     """
     statement = insert(table).values({c.name: sa.bindparam(c.name, type_=c.type) for c in table.c})
     new = statement.excluded

@@ -3,7 +3,6 @@
 import hashlib
 
 from crmkit.db import Database
-
 from reporting.storage.facts import FACTS
 
 _ROWS_AT_A_TIME = 5000
@@ -17,11 +16,11 @@ async def facts_hash(database: Database) -> str:
         for table in sorted(FACTS.tables.values(), key=lambda table: table.name):
             digest.update(f"{table.name}\n".encode())
             key = ", ".join(column.name for column in table.primary_key)
-            columns = ", ".join(sorted(column.name for column in table.c))
-            select = f"SELECT ROW({columns})::text FROM {table.name} ORDER BY {key}"  # noqa: S608 - our own names
+            row = ", ".join(sorted(column.name for column in table.c))
+            select = f"SELECT ROW({row})::text FROM {table.name} ORDER BY {key}"  # noqa: S608 - our own names
             async with connection.cursor(name="facts") as cursor:
                 cursor.itersize = _ROWS_AT_A_TIME
                 await cursor.execute(select)
-                async for (row,) in cursor:
-                    digest.update(f"{row}\n".encode())
+                async for (text,) in cursor:
+                    digest.update(f"{text}\n".encode())
     return digest.hexdigest()
