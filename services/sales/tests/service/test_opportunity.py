@@ -1,8 +1,5 @@
 """Opportunities over gRPC: what a client may rely on."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -19,17 +16,9 @@ from crm.sales.v1 import (
     product_pb2,
     product_pb2_grpc,
 )
-from crmkit import money
-from crmkit.access import service_principal
-from crmkit.call import new_call
-from crmkit.errors import InvalidArgument
-from crmkit.names import parse_name
 from crmkit.schema import KNOWN_RECORD
 from crmkit.statements import compile_statement
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
-from sales.domain.line import Line
-from sales.domain.opportunity import Opportunity as Entity
-from sales.storage.opportunity import OPPORTUNITIES
 
 Opportunity = opportunity_pb2.Opportunity
 MANUAL, LINES = Opportunity.AmountSource.MANUAL, Opportunity.AmountSource.LINES
@@ -361,65 +350,3 @@ async def test_a_known_account_is_accepted(sales: ServiceUnderTest) -> None:
     await sales.database.execute(compile_statement(KNOWN_RECORD.insert().values(values)))
     created = await create(sales, ada, account=f"accounts/{account}")
     assert created.account == f"accounts/{account}"
-
-
-# -- imports of history
-
-
-async def import_one(sales: ServiceUnderTest, **values: Any) -> Entity:
-    async with sales.database.transaction() as tx:
-        call = replace(new_call(sales.running.home, service_principal("sales"), tx), imported=True)
-        return await OPPORTUNITIES.insert(
-            call, OPPORTUNITIES.new(call, {"display_name": "Old", **values})
-        )
-
-
-async def test_an_imported_won_deal_brings_its_history_and_its_value(
-    sales: ServiceUnderTest,
-) -> None:
-    """INVARIANT: events carry the times of the business; a manual amount stands beside the line."""
-    ada = await sales.person("sales.*")
-    listed = await product(sales, ada, euros(550))
-    line = Line(product=parse_name(listed, collection="products", field="product"))
-    opened, closed = datetime(2016, 10, 20, tzinfo=UTC), datetime(2017, 3, 1, tzinfo=UTC)
-    entity = await import_one(
-        sales,
-        stage="WON",
-        open_time=opened,
-        close_time=closed,
-        amount=money.Money(Decimal(1054), "EUR"),
-        lines=[line],
-    )
-    read = await stub(sales).GetOpportunity(
-        opportunity_pb2.GetOpportunityRequest(name=f"opportunities/{entity.id}"),
-        metadata=ada.metadata,
-    )
-    assert (read.state, read.amount, read.amount_source) == (Opportunity.WON, euros(1054), MANUAL)
-    assert [line.product for line in read.lines] == [listed]
-    assert read.stage.startswith(read.pipeline)
-    events = await sales.events(read.name, count=2)
-    assert [(e.routing_key, e.effective_time) for e in events] == [
-        ("sales.opportunity.created", opened),
-        ("sales.opportunity.won", closed),
-    ]
-    assert all(e.wire.imported for e in events)
-    assert events[1].message.opportunity.lines[0].product == listed
-
-
-async def test_an_imported_open_deal_without_value_and_date_has_neither(
-    sales: ServiceUnderTest,
-) -> None:
-    """INVARIANT: an absent amount is neither 0 nor the list price."""
-    ada = await sales.person("sales.*")
-    listed = await product(sales, ada, euros(550))
-    line = Line(product=parse_name(listed, collection="products", field="product"))
-    entity = await import_one(sales, stage="Prospecting", lines=[line])
-    assert (entity.amount, entity.open_time, entity.state) == (None, None, "OPEN")
-    assert entity.probability == 0.1
-
-
-async def test_an_imported_stage_that_is_not_there_is_refused(sales: ServiceUnderTest) -> None:
-    """The stages that there are, are named."""
-    with pytest.raises(InvalidArgument, match="Prospecting") as refused:
-        await import_one(sales, stage="Daydreaming")
-    assert refused.value.violations[0].field == "opportunity.stage"
