@@ -129,9 +129,12 @@ async def running_system(
             await _start_service(system, name, stack)
         for running in system.running.values():
             await running.work()
+        say("rights")
+        await _services_ready(system)
+        # Only now: Envoy asks each service's health as it starts, and again only seconds later.
         say("gateway")
         await _start_gateway(system, stack)
-        await _until_ready(system)
+        await _gateway_ready(system)
         yield system
 
 
@@ -251,18 +254,25 @@ def _stop_envoy(envoy: subprocess.Popen[bytes]) -> None:
         envoy.wait()
 
 
-async def _until_ready(system: System) -> None:
+async def _services_ready(system: System) -> None:
     try:
         async with asyncio.timeout(_READY_SECONDS):
             for running in system.running.values():
                 await running.ready()
-            async with httpx.AsyncClient(trust_env=False) as client:
-                local = f"http://{system.options.host}:{system.options.port}/readyz"
-                while not await _answers(client, local):
-                    await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        msg = f"The services were not ready within {_READY_SECONDS:.0f} s; their log is above."
+        raise StartFailedError(msg) from error
+
+
+async def _gateway_ready(system: System) -> None:
+    local = f"http://{system.options.host}:{system.options.port}/readyz"
+    try:
+        async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
+            while not await _answers(client, local):
+                await asyncio.sleep(0.05)
     except TimeoutError as error:
         log = system.options.data_dir / "gateway" / "envoy.log"
-        msg = f"The system did not become ready within {_READY_SECONDS:.0f} s; see {log}"
+        msg = f"The gateway was not ready within {_READY_SECONDS:.0f} s; see {log}"
         raise StartFailedError(msg) from error
 
 

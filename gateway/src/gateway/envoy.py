@@ -87,6 +87,7 @@ def _service_cluster(name: str, target: str) -> Config:
         "interval": "2s",
         # Envoy's default is 60 s: a cluster without traffic would stay red for a minute.
         "no_traffic_interval": "2s",
+        "unhealthy_interval": "0.5s",
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
         "grpc_health_check": {},

@@ -1,0 +1,231 @@
+"""The whole system under load: the gateway, the way of events, an import, start and memory."""
+
+import asyncio
+import contextlib
+import csv
+import io
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+import psycopg
+from crm.customer.v1 import account_pb2, account_pb2_grpc
+from crmkit.embedded_postgres import EmbeddedPostgres
+
+from benchmarks.load import in_turns
+from benchmarks.results import Figure, alone, compared
+from benchmarks.running import Up, memory_mb, up
+
+_EVENTS = 4_000
+_RATE = 500  # writes a second while the lag is measured
+_RATE_SECONDS = 10
+_IMPORTED_ROWS = 50_000
+
+
+async def measure(*, amqp_url: str = "") -> dict[str, Figure]:
+    """Everything that needs the whole system; with `amqp_url` events over RabbitMQ too."""
+    with TemporaryDirectory(prefix="crm-bench-") as folder:
+        data_dir = Path(folder)
+        async with up(data_dir):
+            pass  # the first start makes the databases
+        async with up(data_dir) as system:
+            figures = {
+                "up.second_start_seconds": alone(system.start_seconds, "s"),
+                "up.memory_mb": alone(memory_mb(system.process, data_dir), "MB PSS"),
+                "gateway.rest_get": await _gateway(system),
+                "import.rows_per_second": await _import(system),
+                **await _events(system, ""),
+            }
+    if amqp_url:
+        with TemporaryDirectory(prefix="crm-bench-") as folder:
+            async with up(Path(folder), CRM_AMQP_URL=amqp_url) as system:
+                figures |= await _events(system, ".rabbitmq")
+    return figures
+
+
+def _stub(system: Up) -> tuple[grpc.aio.Channel, account_pb2_grpc.AccountServiceStub]:
+    channel = grpc.aio.insecure_channel(urlsplit(system.url).netloc)
+    return channel, account_pb2_grpc.AccountServiceStub(channel)
+
+
+async def _gateway(system: Up) -> Figure:
+    """REST GET (ours) against gRPC GET (reference), both through the gateway."""
+    channel, stub = _stub(system)
+    metadata = (("authorization", f"Bearer {system.token}"),)
+    created = (await system.http.post("/v1/accounts", json={"display_name": "A"})).json()
+    request = account_pb2.GetAccountRequest(name=created["name"])
+    path = f"/v1/{created['name']}"
+    figures = await in_turns(
+        lambda _n: system.http.get(path), lambda _n: stub.GetAccount(request, metadata=metadata)
+    )
+    await channel.close()
+    return compared(*figures, "calls/s")
+
+
+def _csv(rows: int) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["display_name", "industry", "employee_count", "external_id", "website"])
+    for n in range(rows):
+        writer.writerow([f"Company {n}", "retail", n % 5000, f"X-{n}", "https://c.example"])
+    return text.getvalue().encode()
+
+
+async def _import(system: Up) -> Figure:
+    """Rows a second from the start of the import (ours) against COPY of the same final rows."""
+    data = _csv(_IMPORTED_ROWS)
+    upload = (
+        await system.http.post(
+            "/v1/customer/uploads",
+            content=data,
+            headers={"content-type": "application/octet-stream"},
+        )
+    ).json()
+    began = time.perf_counter()
+    body = {"resource": "accounts", "upload": upload["name"]}
+    run = (await system.http.post("/v1/customer/imports", json=body)).json()
+    while run["state"] in {"QUEUED", "RUNNING"}:
+        await asyncio.sleep(0.05)
+        run = (await system.http.get(f"/v1/customer/{run['name']}")).json()
+    seconds = time.perf_counter() - began
+    if run["created_count"] != str(_IMPORTED_ROWS):
+        msg = f"the import ended as {run}"
+        raise RuntimeError(msg)
+    copied = await asyncio.to_thread(_copy, system)
+    return compared(_IMPORTED_ROWS / seconds, _IMPORTED_ROWS / copied, "rows/s")
+
+
+def _copy(system: Up) -> float:
+    """Seconds that COPY takes for the same rows into a table of the same shape."""
+    url = EmbeddedPostgres(system.data_dir).url("customer")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE copied (LIKE accounts INCLUDING INDEXES)")
+        out = io.BytesIO()
+        with connection.cursor().copy("COPY accounts TO STDOUT") as source:
+            for block in source:
+                out.write(block)
+        connection.commit()
+        began = time.perf_counter()
+        with connection.cursor().copy("COPY copied FROM STDIN") as target:
+            target.write(out.getvalue())
+        connection.commit()
+        seconds = time.perf_counter() - began
+        connection.execute("DROP TABLE copied")
+    return seconds
+
+
+async def _events(system: Up, suffix: str) -> dict[str, Figure]:
+    """Events a second from commit to fact at full speed, and the lag at 500 writes a second."""
+    watcher = _Watcher(system)
+    async with watcher:
+        await watcher.level()
+        channel, stub = _stub(system)
+        metadata = (("authorization", f"Bearer {system.token}"),)
+
+        async def write(number: int) -> None:
+            account = account_pb2.Account(display_name=f"Event {number}")
+            request = account_pb2.CreateAccountRequest(account=account)
+            await stub.CreateAccount(request, metadata=metadata)
+
+        began, first = time.perf_counter(), watcher.applied
+        gate = asyncio.Semaphore(16)
+
+        async def limited(number: int) -> None:
+            async with gate:
+                await write(number)
+
+        await asyncio.gather(*(limited(n) for n in range(_EVENTS)))
+        written = time.perf_counter() - began
+        await watcher.level()
+        applied = (watcher.applied - first) / (time.perf_counter() - began)
+        lag = await _lag(watcher, write)
+        await channel.close()
+    return {
+        f"events{suffix}.per_second": compared(applied, _EVENTS / written, "events/s"),
+        f"events{suffix}.lag_p99_ms": alone(lag, "ms"),
+    }
+
+
+async def _lag(watcher: "_Watcher", write: object) -> float:
+    """99th percentile of the time from an event's commit to its fact, in milliseconds."""
+    watcher.seen.clear()
+    began = time.perf_counter()
+    tasks = []
+    for number in range(_RATE * _RATE_SECONDS):
+        ahead = began + number / _RATE - time.perf_counter()
+        if ahead > 0:
+            await asyncio.sleep(ahead)
+        tasks.append(asyncio.create_task(write(number)))  # type: ignore[operator]
+    await asyncio.gather(*tasks)
+    await watcher.level()
+    lags = sorted(await watcher.lags())
+    return lags[int(len(lags) * 0.99)] * 1000
+
+
+class _Watcher:
+    """Looks every few milliseconds how far reporting has applied customer's events."""
+
+    def __init__(self, system: Up) -> None:
+        postgres = EmbeddedPostgres(system.data_dir)
+        self._customer_url, self._reporting_url = postgres.url("customer"), postgres.url("reporting")
+        self.applied = 0
+        self.seen: list[tuple[float, int]] = []
+
+    async def __aenter__(self) -> "_Watcher":
+        connect = psycopg.AsyncConnection.connect
+        self._customer = await connect(self._customer_url, autocommit=True)
+        self._reporting = await connect(self._reporting_url, autocommit=True)
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self._customer.close()
+        await self._reporting.close()
+
+    async def _watch(self) -> None:
+        while True:
+            row = await (
+                await self._reporting.execute(
+                    "SELECT applied_seq FROM consumer_cursor WHERE source = 'customer'"
+                )
+            ).fetchone()
+            if row is not None and row[0] != self.applied:
+                self.applied = row[0]
+                self.seen.append((time.time(), row[0]))
+            await asyncio.sleep(0.005)
+
+    async def level(self) -> None:
+        """Waits until every event of customer is applied."""
+        async with asyncio.timeout(300):
+            while True:
+                rows = await self._customer.execute(
+                    "SELECT (SELECT last_seq FROM relay_state), EXISTS (SELECT FROM outbox)"
+                )
+                last, waiting = await rows.fetchone() or (0, True)
+                if not waiting and self.applied >= last:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def lags(self) -> list[float]:
+        """Seconds from the request of each event to the look that found it applied."""
+        first = self.seen[0][1]
+        rows = await (
+            await self._customer.execute(
+                "SELECT feed_seq, extract(epoch FROM time) FROM event_log WHERE feed_seq > %s"
+                " ORDER BY feed_seq",
+                (first,),
+            )
+        ).fetchall()
+        lags, looks = [], iter(self.seen)
+        look = next(looks)
+        for seq, recorded in rows:
+            while look[1] < seq:
+                look = next(looks)
+            lags.append(look[0] - float(recorded))
+        return lags
