@@ -18,10 +18,13 @@ from crm.sales.v1 import opportunity_pb2 as sales
 from crm.support.v1.ticket_pb2 import Ticket, TicketCreated
 from crmkit.access import service_principal
 from crmkit.call import new_call
+from crmkit.clock import now
+from crmkit.feed.cursor import read_cursor
 from crmkit.testing.harness import details_of
 from crmkit.testing.polling import eventually
 from reporting.projections.rebuild import rebuild, request_rebuild
 from reporting.queries.statement import Question
+from reporting.storage import build
 from reporting.storage.facts_hash import facts_hash
 
 Opportunity = sales.Opportunity
@@ -96,6 +99,34 @@ async def test_a_deleted_record_leaves_the_metrics_and_a_restored_one_returns(fa
     assert (await facts.ask(question)).rows[0][1] == {"opportunities_won": "0"}
     await facts.apply(events[-1:])
     assert (await facts.ask(question)).rows[0][1] == {"opportunities_won": "1"}
+
+
+@pytest.mark.parametrize(
+    ("source", "live", "built", "diverged", "resumed"),
+    [
+        ("identity", 3, 5, False, 3),  # rights of 4 and 5 are still to be applied
+        ("sales", 5, 3, False, 3),  # facts of 4 and 5 are still to be applied
+        ("sales", 5, 3, True, 3),
+        ("sales", 3, 5, True, 5),
+        ("identity", 3, 5, True, 0),
+    ],
+)
+async def test_after_a_swap_each_source_goes_on_where_nothing_is_left_out(
+    facts: Any, *, source: str, live: int, built: int, diverged: bool, resumed: int
+) -> None:
+    """INVARIANT: a swap may make events be applied twice, never not at all."""
+    database = facts.home.database
+    schema = await build.create(database)
+    old = uuid4()
+    new = uuid4() if diverged else old
+    put = "INSERT INTO {}consumer_cursor VALUES (%s, %s, %s, 'chain', now())"
+    async with database.connection() as connection:
+        await connection.execute(put.format(""), [source, old, live])
+        await connection.execute(put.format(f"{schema}."), [source, new, built])
+    async with database.transaction() as tx:
+        await build.swap(tx, schema, now(), {source} if diverged else set())
+    cursor = await read_cursor(database, source)
+    assert (cursor.feed_id, cursor.seq) == (str(new), resumed)
 
 
 # -- with a running service
