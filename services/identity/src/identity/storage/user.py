@@ -49,7 +49,7 @@ async def _administers(call: Call, user: User | None) -> bool:
 
 
 async def check_user(call: Call, after: User, before: User | None) -> None:
-    """Nobody gives roles they lack, somebody can administer; who may not sign in loses access."""
+    """Nobody gives roles they lack; somebody can administer; access ends where it must."""
     had = before.roles_in_effect() if before is not None else set()
     gained = after.roles_in_effect() - had
     if gained:
@@ -58,9 +58,26 @@ async def check_user(call: Call, after: User, before: User | None) -> None:
     lost = had - after.roles_in_effect()
     if lost and await _administers(call, before) and not await _administers(call, after):
         await refuse_without_administrator(call, user=after.id)
-    if before is not None and before.may_sign_in and not after.may_sign_in:
+    if before is not None:
+        await _refuse_taking_over(call, after, before)
+        await _end_access(call, after, before)
+
+
+async def _refuse_taking_over(call: Call, after: User, before: User) -> None:
+    """Who sets somebody's password or address can act as them, so must have all that they have."""
+    taken = [n for n in ("email", "password_hash") if getattr(after, n) != getattr(before, n)]
+    if taken and after.id != call.principal.user:
+        field = f"user.{taken[-1].removesuffix('_hash')}"
+        refuse_escalation(held_grants(call), await grants_of(call, set(before.roles)), field)
+
+
+async def _end_access(call: Call, after: User, before: User) -> None:
+    """A new password ends the other sessions; who may not sign in loses everything."""
+    if before.may_sign_in and not after.may_sign_in:
         await end_sessions_of(call, call.tx, after.id)
         await delete_keys_of(call, after.id)
+    elif after.password_hash != before.password_hash:
+        await end_sessions_of(call, call.tx, after.id, spared=call.principal.session)
 
 
 USERS = Collection(
