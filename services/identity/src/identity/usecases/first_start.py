@@ -42,8 +42,7 @@ async def _put_role(call: Call, role: BuiltInRole) -> None:
 async def _add_administrator(call: Call, settings: IdentitySettings) -> None:
     if settings.admin_password is None:
         _log.warning(
-            "nobody can sign in: set CRM_ADMIN_PASSWORD (and CRM_ADMIN_EMAIL) and start again",
-            email=settings.admin_email,
+            "nobody can sign in: set CRM_ADMIN_PASSWORD (and CRM_ADMIN_EMAIL) and start again"
         )
         return
     password = settings.admin_password.get_secret_value()
