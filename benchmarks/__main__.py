@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvloop
-from crmkit.testing import RabbitMQ
 from rich.console import Console
 
 from benchmarks import pair, whole
 from benchmarks.results import Figure, report
+from crmkit.testing import RabbitMQ
 
 console = Console(stderr=True)
 

@@ -14,6 +14,9 @@ from uuid import uuid4
 import grpc
 import psycopg
 import uvloop
+
+from benchmarks.load import closed_loop, in_turns
+from benchmarks.results import Figure, compared
 from crm.customer.v1 import account_pb2, account_pb2_grpc
 from crmkit import migrations
 from crmkit.embedded_postgres import EmbeddedPostgres
@@ -23,9 +26,6 @@ from crmkit.service_tokens import create_service_keys
 from crmkit.settings import ServiceSettings
 from crmkit.testing.harness import ISSUER, Person, ServiceUnderTest
 from customer.service import SERVICE
-
-from benchmarks.load import closed_loop, in_turns
-from benchmarks.results import Figure, compared
 
 Metadata = tuple[tuple[str, str], ...]
 _UPDATED = 64  # records that the update loop turns over
@@ -95,7 +95,7 @@ async def _person(settings: dict[str, object]) -> Person:
 
 
 def _start(stack: contextlib.ExitStack, module: str, *arguments: str) -> None:
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
     )
     stack.callback(process.wait)
@@ -180,9 +180,7 @@ def _fill(both: Pair, first: int, last: int) -> None:
 
 
 async def _serve(settings: dict[str, object]) -> None:
-    running = RunningService(
-        SERVICE, ServiceSettings.model_validate(settings), ("serve",)
-    )
+    running = RunningService(SERVICE, ServiceSettings.model_validate(settings), ("serve",))
     await running.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
 from crmkit.ports import free_port
 
 ADMIN = {"email": "admin@example.com", "password": "benchmarks-only"}
@@ -49,7 +50,7 @@ async def up(data_dir: Path, **environment: str) -> AsyncIterator[Up]:
         **environment,
     }
     started = time.perf_counter()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - once, before anything runs
         [sys.executable, "-c", "from crm_cli.main import app; app()", "up"],
         env={**os.environ, **settings},
         stdout=subprocess.DEVNULL,

@@ -9,16 +9,17 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 from urllib.parse import urlsplit
 
 import grpc
 import psycopg
-from crm.customer.v1 import account_pb2, account_pb2_grpc
-from crmkit.embedded_postgres import EmbeddedPostgres
 
 from benchmarks.load import in_turns
 from benchmarks.results import Figure, alone, compared
 from benchmarks.running import Up, memory_mb, up
+from crm.customer.v1 import account_pb2, account_pb2_grpc
+from crmkit.embedded_postgres import EmbeddedPostgres
 
 _EVENTS = 4_000
 _RATE = 500  # writes a second while the lag is measured
@@ -68,9 +69,7 @@ async def _gateway(system: Up) -> Figure:
         await connection.get(f"/v1/{created['name']}", system.token)
         connections.put_nowait(connection)
 
-    figures = await in_turns(
-        rest_get, lambda _n: stub.GetAccount(request, metadata=metadata)
-    )
+    figures = await in_turns(rest_get, lambda _n: stub.GetAccount(request, metadata=metadata))
     await channel.close()
     return compared(*figures, "calls/s")
 
@@ -218,11 +217,14 @@ class _Watcher:
 
     def __init__(self, system: Up) -> None:
         postgres = EmbeddedPostgres(system.data_dir)
-        self._customer_url, self._reporting_url = postgres.url("customer"), postgres.url("reporting")
+        self._customer_url, self._reporting_url = (
+            postgres.url("customer"),
+            postgres.url("reporting"),
+        )
         self.applied = 0
         self.seen: list[tuple[float, int]] = []
 
-    async def __aenter__(self) -> "_Watcher":
+    async def __aenter__(self) -> Self:
         connect = psycopg.AsyncConnection.connect
         self._customer = await connect(self._customer_url, autocommit=True)
         self._reporting = await connect(self._reporting_url, autocommit=True)

@@ -37,7 +37,7 @@ def write_validate_descriptor(path: Path) -> None:
 class ProtoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Runs protoc before the wheel (or the editable install) is assembled."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Generates `src/crm` and `src/buf` from the .proto files beside this one."""
         import google.api
         import grpc_tools

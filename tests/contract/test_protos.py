@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from crm.options.v1 import options_pb2
 from buf.validate import validate_pb2
-from crmkit import contract
 from google.api import annotations_pb2, field_behavior_pb2, resource_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+
+from crm.options.v1 import options_pb2
+from crmkit import contract
 
 # Number of each field that every resource has; issues add fields from 12 on.
 STANDARD_FIELDS = {
@@ -28,7 +29,7 @@ def routed() -> list[MethodDescriptor]:
 
 
 def messages() -> Iterator[Descriptor]:
-    stack = [d for m in contract._modules() for d in m.DESCRIPTOR.message_types_by_name.values()]  # noqa: SLF001
+    stack = [d for m in contract._modules() for d in m.DESCRIPTOR.message_types_by_name.values()]
     while stack:
         message = stack.pop()
         stack += message.nested_types
@@ -49,7 +50,7 @@ def behaviors(field: FieldDescriptor) -> set[int]:
 
 
 def name_of(descriptor: object) -> str:
-    return str(getattr(descriptor, "full_name", getattr(descriptor, "type", descriptor)))
+    return str(getattr(descriptor, "full_name", getattr(descriptor, "type_name", descriptor)))
 
 
 @pytest.mark.parametrize("method", methods(), ids=name_of)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+
 from crm_cli.system import System, SystemOptions, running_system
 from crmkit.ports import free_port
 

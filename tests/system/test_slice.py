@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+
 from crmkit.testing import eventually
 
 from .conftest import Client, RunningSystem
@@ -104,7 +105,12 @@ async def test_ending_a_session_ends_its_token_everywhere(crm: RunningSystem) ->
     roles = (await crm.admin.get("/v1/roles"))["roles"]
     role = next(r["name"] for r in roles if r["display_name"] == "Read-only")
     email = f"{uuid4()}@crm.test"
-    body = {"email": email, "display_name": "Kim", "roles": [role], "password": "a long enough phrase"}
+    body = {
+        "email": email,
+        "display_name": "Kim",
+        "roles": [role],
+        "password": "a long enough phrase",
+    }
     await crm.admin.post("/v1/users", body)
     kim = await crm.sign_in(email, "a long enough phrase")
 

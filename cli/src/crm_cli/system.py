@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
+from crm_cli.services import NAMES, service
 from crmkit import migrations
 from crmkit.embedded_postgres import EmbeddedPostgres
 from crmkit.ports import free_port
@@ -25,8 +27,6 @@ from gateway.descriptors import write_descriptors
 from gateway.edge import serve_edge
 from gateway.envoy import envoy_command, render
 from gateway.settings import EdgeSettings, EnvoySettings
-
-from crm_cli.services import NAMES, service
 
 _READY_SECONDS = 60.0
 
@@ -144,7 +144,9 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            msg = f"Port {port} on {host} is taken ({error.strerror}); choose another: CRM_PORT=8090"
+            msg = (
+                f"Port {port} on {host} is taken ({error.strerror}); choose another: CRM_PORT=8090"
+            )
             raise StartFailedError(msg) from error
 
 
@@ -230,7 +232,7 @@ def _spawn_envoy(folder: Path) -> subprocess.Popen[bytes]:
     pid_file = folder / "envoy.pid"
     _end_leftover(pid_file)
     command = envoy_command(folder / "envoy.json", concurrency=1)
-    envoy = subprocess.Popen(
+    envoy = subprocess.Popen(  # noqa: S603 - our own Envoy
         command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
     )
     pid_file.write_text(str(envoy.pid))
@@ -241,7 +243,7 @@ def _end_leftover(pid_file: Path) -> None:
     """Ends an Envoy that a killed `crm up` left running."""
     with suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
         pid = int(pid_file.read_text())
-        if "envoy" in os.readlink(f"/proc/{pid}/exe"):
+        if "envoy" in str(Path(f"/proc/{pid}/exe").readlink()):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -268,7 +270,7 @@ async def _gateway_ready(system: System) -> None:
     local = f"http://{system.options.host}:{system.options.port}/readyz"
     try:
         async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
-            while not await _answers(client, local):
+            while not await _answers(client, local):  # noqa: ASYNC110 - once, while starting
                 await asyncio.sleep(0.05)
     except TimeoutError as error:
         log = system.options.data_dir / "gateway" / "envoy.log"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import typer
 import uvloop
-from crmkit import logging
-from crmkit.errors import Failure
-from gateway.settings import SettingsError
 from rich.console import Console
 
 from crm_cli.system import StartFailedError, System, SystemOptions, running_system
+from crmkit import logging
+from crmkit.errors import Failure
+from gateway.settings import SettingsError
 
 console = Console(stderr=True, highlight=False)
 

@@ -5,6 +5,7 @@ resource and refuses to start where a field has no counterpart. How one field is
 `field_codecs`.
 """
 
+from copy import copy
 from dataclasses import MISSING, fields
 from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
@@ -60,7 +61,7 @@ class Codec(Generic[E]):
         self.entity = entity
         self.table = table
         hints = get_type_hints(entity)
-        descriptor = contract.message.DESCRIPTOR
+        descriptor: Any = contract.message.DESCRIPTOR
         self.fields: dict[str, FieldCodec] = {
             field.name: compile_field(field, hints.get(field.name), contract.singular)
             for field in descriptor.fields
@@ -73,7 +74,7 @@ class Codec(Generic[E]):
         }
         self._refuse_differences(set(hints), private)
         self._attributes = tuple(
-            name for name in hints if name not in {"events"} and not name.startswith("_")
+            name for name in hints if name != "events" and not name.startswith("_")
         )
         self._loaders = tuple(
             (name, self.fields[name].load if name in self.fields else None, self._width(name))
@@ -91,7 +92,9 @@ class Codec(Generic[E]):
 
     def _refuse_differences(self, attributes: set[str], private: frozenset[str]) -> None:
         expected = set(self.fields) | _INTERNAL | private
-        columns = {column for name in attributes - {"events"} for column in self._column_names(name)}
+        columns = {
+            column for name in attributes - {"events"} for column in self._column_names(name)
+        }
         differences = [
             *(f"attribute {name} is missing" for name in sorted(expected - attributes)),
             *(f"field {name} is missing" for name in sorted(attributes - expected)),
@@ -99,7 +102,7 @@ class Codec(Generic[E]):
             *(f"column {n} is not used" for n in sorted(set(self.table.c.keys()) - columns)),
         ]
         if differences:
-            msg = f"{self.contract.type}: {'; '.join(differences)}"
+            msg = f"{self.contract.type_name}: {'; '.join(differences)}"
             raise ContractError(msg)
 
     def _column_names(self, attribute: str) -> tuple[str, ...]:
@@ -118,13 +121,13 @@ class Codec(Generic[E]):
         """The resource name of a record."""
         return f"{self.contract.collection}/{record_id}"
 
-    def to_message(self, entity: E) -> Any:  # noqa: ANN401 - the contract's generated class
+    def to_message(self, entity: E) -> Any:
         """The whole record as its message."""
         message = self.contract.message()
         self.write_message(entity, message)
         return message
 
-    def write_message(self, entity: E, message: Any) -> None:  # noqa: ANN401
+    def write_message(self, entity: E, message: Any) -> None:
         """Fills the whole record into an empty message."""
         self._write_identity(entity, message)
         for name, write in self._plain:
@@ -132,7 +135,7 @@ class Codec(Generic[E]):
             if value is not None:
                 write(message, value)
 
-    def write_event(self, entity: E, message: Any) -> None:  # noqa: ANN401
+    def write_event(self, entity: E, message: Any) -> None:
         """Fills the record into an event: everything but personal data."""
         self._write_identity(entity, message)
         for name, write, personal_if in self._event:
@@ -141,7 +144,7 @@ class Codec(Generic[E]):
                 continue
             write(message, value)
 
-    def _write_identity(self, entity: E, message: Any) -> None:  # noqa: ANN401
+    def _write_identity(self, entity: E, message: Any) -> None:
         uid = str(entity.id)
         message.name = f"{self.contract.collection}/{uid}"
         message.uid = uid
@@ -156,7 +159,7 @@ class Codec(Generic[E]):
         values = {}
         for name in names:
             value = self.fields[name].read(message)
-            values[name] = self.defaults.get(name) if value is None else value
+            values[name] = copy(self.defaults.get(name)) if value is None else value
         return values
 
     def references(self, entity: E, names: frozenset[str] | list[str]) -> list[Reference]:
@@ -190,7 +193,8 @@ class Codec(Generic[E]):
         return sorted(
             name
             for name, field in self.fields.items()
-            if name != "update_time" and any(differ(before[c], after[c]) for c in field.column_names)
+            if name != "update_time"
+            and any(differ(before[c], after[c]) for c in field.column_names)
         )
 
     def from_row(self, row: Row) -> E:

@@ -18,12 +18,19 @@ from crmkit.access import RecordScope, scope_condition, scope_parameters
 from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec, differ
-from crmkit.errors import Aborted, Failure, FailedPrecondition, InvalidArgument, NotFound
+from crmkit.errors import Aborted, FailedPrecondition, Failure, InvalidArgument, NotFound
 from crmkit.feed import outbox
 from crmkit.filters import compile_filter
 from crmkit.ids import uuid7
 from crmkit.names import parse_name
-from crmkit.paging import Value, decode_token, encode_token, fingerprint, keyset_condition, parse_order_by
+from crmkit.paging import (
+    Value,
+    decode_token,
+    encode_token,
+    fingerprint,
+    keyset_condition,
+    parse_order_by,
+)
 from crmkit.publishing import outbox_events
 from crmkit.statements import Statement, compile_statement
 
@@ -35,7 +42,7 @@ Rule = Callable[[Call, E, E | None], Awaitable[None]]
 _UNORDERED = {"labels", "json_list", "references"}
 
 
-async def _no_rule(_call: Call, _after: Any, _before: Any) -> None:  # noqa: ANN401
+async def _no_rule(_call: Call, _after: Any, _before: Any) -> None:
     return None
 
 
@@ -126,10 +133,9 @@ class Collection(Generic[E]):
     async def _load(
         self, call: Call, statement: Statement, name: str | UUID, permission: str, field: str
     ) -> E:
-        if isinstance(name, str):
-            record_id = parse_name(name, collection=self.name, field=field)
-        else:
-            record_id = name
+        record_id = (
+            parse_name(name, collection=self.name, field=field) if isinstance(name, str) else name
+        )
         scope = self.scope(call, permission or self._required(call))
         executor = call.reader if statement is self._get else call.tx
         row = await executor.fetch_one(statement, {"id": record_id})
@@ -146,7 +152,7 @@ class Collection(Generic[E]):
         entities = [self.codec.from_row(row) for row in rows]
         return [e for e in entities if call.principal.covers(scope, e.owner, e.team)]
 
-    async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:  # noqa: ANN401
+    async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:
         """A page of records for a List request, and the token of the next page, empty on the last."""
         scope = self.scope(call, self._required(call))
         arguments = (request.filter, request.order_by, request.show_deleted)
@@ -218,19 +224,25 @@ class Collection(Generic[E]):
 
     # -- changing
 
-    def message(self, entity: E) -> Any:  # noqa: ANN401 - the contract's generated class
+    def message(self, entity: E) -> Any:
         """The record as clients see it."""
         return self.codec.to_message(entity)
 
     @asynccontextmanager
-    async def changing(self, call: Call, request: Any) -> AsyncIterator[E]:  # noqa: ANN401
+    async def changing(self, call: Call, request: Any) -> AsyncIterator[E]:
         """The record that a custom method's request names, locked; saved when the block ends well."""
         entity = await self.for_change(call, request.name, request.etag)
         yield entity
         await self.save(call, entity)
 
     async def for_change(
-        self, call: Call, name: str | UUID, etag: str = "", *, deleted: bool = False, field: str = "name"
+        self,
+        call: Call,
+        name: str | UUID,
+        etag: str = "",
+        *,
+        deleted: bool = False,
+        field: str = "name",
     ) -> E:
         """A record locked for a change.
 
@@ -284,7 +296,9 @@ class Collection(Generic[E]):
         columns = [column.name for column in self.codec.columns]
         rows = [self.codec.to_row(entity) for entity in entities]
         await call.tx.copy(self.table.name, columns, [tuple(r[c] for c in columns) for r in rows])
-        events = [e for entity in entities for e in outbox_events(self.codec, call, entity, "created")]
+        events = [
+            e for entity in entities for e in outbox_events(self.codec, call, entity, "created")
+        ]
         await outbox.append_many(call.tx, events)
 
     async def save(self, call: Call, entity: E, kind: str = "updated") -> E:
@@ -315,9 +329,7 @@ class Collection(Generic[E]):
         by_id = self.table.c.id == sa.bindparam("id", type_=sa.Uuid)
         return compile_statement(self.table.update().where(by_id).values(values))
 
-    async def _prepare(
-        self, call: Call, entity: E, before: E | None, names: Iterable[str]
-    ) -> None:
+    async def _prepare(self, call: Call, entity: E, before: E | None, names: Iterable[str]) -> None:
         entity.check()
         await call.home.references.check(call, self.codec.references(entity, frozenset(names)))
         await self.rule(call, entity, before)

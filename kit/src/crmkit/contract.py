@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
-import crm
-from crm.options.v1 import options_pb2
 from google.api import annotations_pb2, resource_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
+import crm
+from crm.options.v1 import options_pb2
 from crmkit.errors import ContractError
 
 
@@ -45,7 +45,7 @@ class ResourceContract:
     """A resource: `service` owns `collection`, whose records are `message`s."""
 
     service: str
-    type: str
+    type_name: str
     collection: str
     singular: str
     noun: str
@@ -59,7 +59,7 @@ class EventContract:
 
     service: str
     routing_key: str
-    type: str
+    type_name: str
     subject_field: str
     message: type[Message]
 
@@ -95,7 +95,7 @@ def resources() -> dict[str, ResourceContract]:
             raise ContractError(msg)
         found[resource.type] = ResourceContract(
             service=service_of(descriptor.file.package),
-            type=resource.type,
+            type_name=resource.type,
             collection=resource.plural,
             singular=resource.pattern[0].rsplit("{", 1)[1].rstrip("}"),
             noun=descriptor.name,
@@ -126,13 +126,14 @@ def events() -> dict[str, EventContract]:
         if not routing_key:
             continue
         subject = descriptor.fields[0]
-        has_record = subject.message_type is not None and subject.message_type.GetOptions().HasExtension(
-            resource_pb2.resource
+        has_record = (
+            subject.message_type is not None
+            and subject.message_type.GetOptions().HasExtension(resource_pb2.resource)
         )
         found[routing_key] = EventContract(
             service=service_of(descriptor.file.package),
             routing_key=routing_key,
-            type=descriptor.full_name,
+            type_name=descriptor.full_name,
             subject_field=subject.name if has_record else "",
             message=message_factory.GetMessageClass(descriptor),
         )

@@ -6,7 +6,7 @@ nobody waits for travel together with the commit in one round trip.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import orjson
@@ -211,10 +211,8 @@ class Transaction:
             await self._scope.__aexit__(None, None, None)
 
     async def _roll_back(self, connection: psycopg.AsyncConnection[Row]) -> None:
-        try:
+        with suppress(psycopg.Error):  # the failure that made us roll back shows here again
             await self._leave_pipeline()
-        except psycopg.Error:
-            pass  # the failure that made us roll back shows here again
         if not connection.closed:
             await connection.rollback()
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from crm.options.v1 import options_pb2
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from psycopg.types.json import Jsonb
 
+from crm.options.v1 import options_pb2
 from crmkit.errors import ContractError
 from crmkit.field_values import Value, is_well_known, same, text, value_of
 from crmkit.money import Money
@@ -252,10 +252,11 @@ def _value(field: FieldDescriptor, hint: Any, path: str) -> Value:
 def _nested_conversions(
     field: FieldDescriptor, hint: Any, path: str
 ) -> list[tuple[FieldDescriptor, Conversion]]:
-    hints = get_type_hints(hint)
-    by_name = field.message_type.fields_by_name
+    message = field.message_type
+    assert message is not None
+    hints, by_name = get_type_hints(hint), message.fields_by_name
     if set(by_name) != {f.name for f in fields(hint)}:
-        msg = f"{field.message_type.full_name}: fields differ from those of {hint.__name__}"
+        msg = f"{message.full_name}: fields differ from those of {hint.__name__}"
         raise ContractError(msg)
     return [(by_name[n], _conversion(by_name[n], hints[n], f"{path}.{n}")) for n in by_name]
 

@@ -92,6 +92,7 @@ def _finite(value: float, path: str) -> float:
 
 
 def _enum(field: FieldDescriptor, path: str) -> Value:
+    assert field.enum_type is not None
     names = {v.number: v.name for v in field.enum_type.values}
     numbers = {v.name: v.number for v in field.enum_type.values}
 

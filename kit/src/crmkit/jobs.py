@@ -1,7 +1,7 @@
-"""Durable jobs: work that is promised in one transaction and done after it, whatever happens in between.
+"""Durable jobs: work that is promised in one transaction and done after it, whatever happens.
 
-A job runs at least once: its handler must be repeatable. A worker takes a job for the time of a lease and
-renews the lease while it works; when the worker dies, the lease ends and another takes over.
+A job runs at least once: its handler must be repeatable. A worker takes a job for the time of a
+lease and renews it while it works; when the worker dies, the lease ends and another takes over.
 """
 
 import asyncio
@@ -154,7 +154,10 @@ class JobRunner:
             "lease": lease, "seconds": self._lease_seconds, "kinds": list(self._handlers),
         }  # fmt: skip
         row = await self._home.database.fetch_one(_TAKE, parameters)
-        return _Job(*row, lease) if row is not None else None
+        if row is None:
+            return None
+        id_, kind, arguments, attempts, failures = row
+        return _Job(id_, kind, arguments, attempts, failures, lease)
 
     async def _run(self, job: _Job) -> None:
         work = asyncio.create_task(self._handle(job))

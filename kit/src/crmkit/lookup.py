@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from crm.common.v1 import lookup_pb2
-
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import InvalidArgument

@@ -88,4 +88,3 @@ def require_current(url: str, folder: Path) -> None:
         names = ", ".join(reversed(missing))
         msg = f"The database lacks the migrations {names}; run `crm migrate` first."
         raise FailedPrecondition(msg, reason="SCHEMA_OUTDATED")
-

@@ -226,7 +226,7 @@ def _digest(payload: bytes, fingerprint: str) -> bytes:
     return hashlib.sha256(fingerprint.encode() + b"\0" + payload).digest()[:_DIGEST_BYTES]
 
 
-def _fits(order: Order, value: Value) -> bool:
+def _fits(order: Order, value: Value) -> bool:  # noqa: PLR0911 - a table of types, one return each
     """Whether the database accepts the value where the column's own would stand."""
     if value is None:
         return order.nullable

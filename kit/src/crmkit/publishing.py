@@ -28,9 +28,7 @@ def outbox_events(
     return [_event(codec, call, entity, event, index) for index, event in enumerate(recorded)]
 
 
-def _event(
-    codec: Codec[E], call: Call, entity: E, event: RecordedEvent, index: int
-) -> OutboxEvent:
+def _event(codec: Codec[E], call: Call, entity: E, event: RecordedEvent, index: int) -> OutboxEvent:
     singular = codec.contract.singular
     routing_key = f"{codec.contract.service}.{singular}.{event.kind}"
     declared = contract.events().get(routing_key)
@@ -57,7 +55,7 @@ def _event(
     )
 
 
-def new_event(call: Call, *, routing_key: str, message: Any, **attributes: Any) -> OutboxEvent:  # noqa: ANN401
+def new_event(call: Call, *, routing_key: str, message: Any, **attributes: Any) -> OutboxEvent:
     """An event of this piece of work, with deterministic bytes."""
     effective_time = attributes.pop("effective_time", None) or call.now
     return OutboxEvent(

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crmkit import contract
 from crmkit.call import Call
-from crmkit.errors import Failure, FailedPrecondition, NotFound
+from crmkit.errors import FailedPrecondition, Failure, NotFound
 from crmkit.feed.events import Event
 from crmkit.field_codecs import Reference
 from crmkit.names import parse_name
@@ -32,8 +32,8 @@ def _present(table: sa.FromClause, deleted: sa.ColumnElement[Any]) -> Statement:
 
 
 _KNOWN = {
-    "users": _present(KNOWN_USER, sa.literal(False)),  # noqa: FBT003 - a column's value
-    "teams": _present(KNOWN_TEAM, sa.literal(False)),  # noqa: FBT003
+    "users": _present(KNOWN_USER, sa.literal(False)),
+    "teams": _present(KNOWN_TEAM, sa.literal(False)),
 }
 _KNOWN_RECORDS = compile_statement(
     sa.select(KNOWN_RECORD.c.id, KNOWN_RECORD.c.deleted).where(

@@ -59,7 +59,7 @@ def _list(collection: Collection[Any], method: Method) -> Handler:
 def _answer(
     collection: Collection[Any], method: Method, field: str, entities: list[Any], token: str = ""
 ) -> Any:
-    response = method.output()
+    response: Any = method.output()
     records, write = getattr(response, field), collection.codec.write_message
     for entity in entities:
         write(entity, records.add())

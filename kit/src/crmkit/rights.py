@@ -13,11 +13,11 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from crm.identity.v1 import role_pb2, session_pb2, team_pb2, user_pb2
 from google.protobuf.json_format import MessageToDict
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import insert
 
+from crm.identity.v1 import role_pb2, session_pb2, team_pb2, user_pb2
 from crmkit.access import Grants, Principal, RecordScope
 from crmkit.call import Call
 from crmkit.db import Database
@@ -54,7 +54,9 @@ _READ = {
 
 
 def _id(name: str) -> UUID | None:
-    return parse_name(name, collection=name.split("/")[0], field="name") if name else None
+    return (
+        parse_name(name, collection=name.split("/", maxsplit=1)[0], field="name") if name else None
+    )
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,7 @@ async def _role_changed(event: Event, call: Call) -> None:
 
 async def _session_revoked(event: Event, call: Call) -> None:
     message: session_pb2.SessionRevoked = event.message
-    await call.tx.execute(
-        _PUT_SESSION, {"id": _id(message.session), "revoke_time": event.time}
-    )
+    await call.tx.execute(_PUT_SESSION, {"id": _id(message.session), "revoke_time": event.time})
 
 
 async def _signing_key_rotated(event: Event, call: Call) -> None:

@@ -25,6 +25,7 @@ from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
 from crmkit.db import Database, Transaction
+from crmkit.exports.service import ExportService
 from crmkit.feed.consumer import Consumer
 from crmkit.feed.event_service import EventService
 from crmkit.feed.events import Event
@@ -127,7 +128,7 @@ class RunningService:
 
     async def ready(self) -> None:
         """Waits until identity's feed has been read once, then reports SERVING."""
-        while not self.home.rights.complete():
+        while not self.home.rights.complete():  # noqa: ASYNC110 - once, while starting
             await asyncio.sleep(0.02)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
@@ -143,7 +144,7 @@ class RunningService:
     async def _serve(self) -> None:
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         around = Surroundings(self.home, self._authenticator, Admission())
-        handlers: dict[str, dict[str, grpc.RpcMethodHandler]] = defaultdict(dict)
+        handlers: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = defaultdict(dict)
         for method, function in self.service.functions(self._kit_servicers()):
             service = method.path.split("/")[1]
             handlers[service][method.name] = rpc_handler(method, function, around)
@@ -173,6 +174,7 @@ class RunningService:
         if collections:
             servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
             servicers[f"{package}.ImportService"] = self._imports()
+            servicers[f"{package}.ExportService"] = ExportService(collections)
         return servicers
 
     def _imports(self) -> ImportService:
@@ -202,18 +204,21 @@ class RunningService:
 
     def _consume(self) -> None:
         for source in sorted(self.service.sources()):
-            clients = self.home.clients
-            puller = GrpcPuller(clients.channel(source), clients.as_service)
-            consumer = Consumer(
-                source,
-                self.database,
-                self._handlers(source),
-                self._call_of,
-                puller,
-                on_batch_applied=self._rights_changed if source == "identity" else None,
-            )
+            consumer = self.consumer(source)
             self.home.consumers[source] = consumer
             self._run(self._bus(consumer).run(self._stop))
+
+    def consumer(self, source: str) -> Consumer:
+        """What applies another service's events here, not driven by anything yet."""
+        clients = self.home.clients
+        return Consumer(
+            source,
+            self.database,
+            self._handlers(source),
+            self._call_of,
+            GrpcPuller(clients.channel(source), clients.as_service),
+            on_batch_applied=self._rights_changed if source == "identity" else None,
+        )
 
     def _bus(self, consumer: Consumer) -> Any:
         if self.settings.amqp_url is None:

@@ -177,9 +177,7 @@ UPLOAD = sa.Table(
 UPLOAD_CHUNK = sa.Table(
     "upload_chunk",
     PLATFORM,
-    sa.Column(
-        "upload", sa.Uuid, sa.ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True
-    ),
+    sa.Column("upload", sa.Uuid, sa.ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("index", sa.Integer, primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
@@ -207,9 +205,7 @@ IMPORT = sa.Table(
 IMPORT_ISSUE = sa.Table(
     "import_issue",
     PLATFORM,
-    sa.Column(
-        "import", sa.Uuid, sa.ForeignKey("import.id", ondelete="CASCADE"), primary_key=True
-    ),
+    sa.Column("import", sa.Uuid, sa.ForeignKey("import.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("row", sa.BigInteger, primary_key=True),
     sa.Column("index", sa.SmallInteger, primary_key=True),
     sa.Column("field", TEXT, nullable=False),
@@ -217,15 +213,38 @@ IMPORT_ISSUE = sa.Table(
     sa.Column("message", TEXT, nullable=False),
     sa.Column("severity", TEXT, nullable=False),
 )
+EXPORT = sa.Table(
+    "export",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("creator", sa.Uuid),
+    sa.Column("create_time", TIMESTAMP, nullable=False),
+    sa.Column("end_time", TIMESTAMP),
+    sa.Column("state", TEXT, nullable=False),
+    # The export as asked for, as deterministic protobuf: resource, filter, order, fields.
+    sa.Column("specification", sa.LargeBinary, nullable=False),
+    sa.Column("page_token", TEXT),  # where the next page begins; None before the first
+    sa.Column("total_rows", sa.BigInteger),
+    sa.Column("processed_rows", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("chunk_count", sa.Integer, nullable=False),
+    sa.Column("error_message", TEXT),
+    sa.Index("ix_export_creator", "creator", "id"),
+)
+EXPORT_CHUNK = sa.Table(
+    "export_chunk",
+    PLATFORM,
+    sa.Column("export", sa.Uuid, sa.ForeignKey("export.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("index", sa.Integer, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
 
 
 def create_platform_tables(connection: sa.Connection) -> None:
     """Creates the kit's tables; the first migration of every service calls this."""
     PLATFORM.create_all(connection)
     connection.execute(
-        sa.text(
-            "INSERT INTO relay_state VALUES (true, gen_random_uuid(), 0, 0, ''::bytea)"
-        )
+        sa.text("INSERT INTO relay_state VALUES (true, gen_random_uuid(), 0, 0, ''::bytea)")
     )
 
 

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.compiler import SQLCompiler
 
-_DIALECT = PGDialect_psycopg()
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 # One collation everywhere: byte order, the same on every platform and PostgreSQL build.
 TEXT = sa.Text(collation="C")
 TIMESTAMP = sa.TIMESTAMP(timezone=True)
@@ -34,6 +35,7 @@ class Statement:
 def compile_statement(clause: sa.ClauseElement) -> Statement:
     """Compiles a Core statement for psycopg; bind parameters without a value must be given later."""
     compiled = clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    assert isinstance(compiled, SQLCompiler)
     constants = {}
     for name, value in (compiled.params or {}).items():
         bind = compiled.binds.get(name)

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from crm.common.v1 import import_pb2
 from psycopg import errors as pg
 
+from crm.common.v1 import import_pb2
 from crmkit import clock, contract
 from crmkit.access import Principal, service_principal
 from crmkit.call import Call, Home
@@ -120,7 +120,7 @@ async def write_rows(work: Work, rows: Sequence[CsvRow]) -> None:
 
 
 async def _write(work: Work, rows: Sequence[CsvRow]) -> int:
-    """Writes rows from the first on; answers how many: to update a row's record, it must be there."""
+    """Writes rows, up to one with the same record as a row before it; answers how many."""
     call = work.call()
     try:
         candidates = await _understand(work, call, rows)
@@ -170,7 +170,7 @@ def _candidate(work: Work, call: Call, row: CsvRow) -> _Candidate:
     return candidate
 
 
-def _record(work: Work, call: Call, candidate: _Candidate, record_id: UUID) -> Any:  # noqa: ANN401
+def _record(work: Work, call: Call, candidate: _Candidate, record_id: UUID) -> Any:
     """The record, checked; a bad value of an optional field is left out with a warning."""
     entity = work.collection.new(call, dict(candidate.values), record_id=record_id)
     try:
@@ -248,7 +248,7 @@ async def _store(
 
 async def _update(work: Work, call: Call, candidate: _Candidate) -> bool:
     """Changes the record that a row describes; True if that changes or would change anything."""
-    assert candidate.match is not None  # noqa: S101 - only matched rows come here
+    assert candidate.match is not None
     collection = work.collection
     call.method = standard_rpc(collection, "Update")
     try:

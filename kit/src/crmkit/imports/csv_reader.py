@@ -1,7 +1,7 @@
 """From the bytes of a CSV file, in chunks, to rows of text.
 
-Never holds more than one chunk and one record. A row that cannot be read is a row with a problem; a file
-that cannot be read at all raises.
+Never holds more than one chunk and one record. A row that cannot be read is a row with a problem; a
+file that cannot be read at all raises.
 """
 
 import codecs
@@ -25,7 +25,7 @@ _BOMS = (
 )
 _LONGEST_BOM = 4
 _ZIP = b"PK\x03\x04"
-# The module's own limit is for the whole process and names no row: it must never be the first to speak.
+# The module's own limit is the whole process's and names no row: ours must speak first.
 csv.field_size_limit(2 * MAX_RECORD_CHARS)
 
 
@@ -75,8 +75,8 @@ class _Lines:
 class CsvReader:
     """Reads a file that is fed in chunks: UTF-8, or UTF-16 with a byte order mark.
 
-    The delimiter (comma, semicolon, tab or bar) is the one that divides the header most. Blank lines are
-    left out.
+    The delimiter (comma, semicolon, tab or bar) is the one that divides the header most. Blank
+    lines are left out.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,9 @@ class CsvReader:
     def _last_rows(self) -> Iterator[CsvRow]:
         yield from self._rows()
         if not self.header:
-            raise _unreadable("EMPTY_FILE", "The file is empty; it needs a header row.")
+            raise _unreadable(
+                reason="EMPTY_FILE", message="The file is empty; it needs a header row."
+            )
 
     # -- bytes to lines
 
@@ -116,22 +118,25 @@ class CsvReader:
             if len(self._start) < _LONGEST_BOM and not final:
                 return ""
             data = self._open()
-        assert self._decoder is not None  # noqa: S101 - set by _open
+        assert self._decoder is not None
         try:
             return self._decoder.decode(data, final)
         except UnicodeDecodeError as error:
             msg = "The file must be UTF-8, or UTF-16 with a byte order mark; it is neither."
-            raise _unreadable("UNKNOWN_ENCODING", msg) from error
+            raise _unreadable(reason="UNKNOWN_ENCODING", message=msg) from error
 
     def _open(self) -> bytes:
         data, self._start = self._start, b""
         if data.startswith(_ZIP):
             raise _unreadable(
-                "NOT_CSV", "The file is not CSV: save the sheet as CSV (UTF-8) first."
+                reason="NOT_CSV",
+                message="The file is not CSV: save the sheet as CSV (UTF-8) first.",
             )
         bom, encoding = next((b for b in _BOMS if data.startswith(b[0])), (b"", "utf-8"))
         if not encoding:
-            raise _unreadable("UNKNOWN_ENCODING", "The file is UTF-32; save it as UTF-8.")
+            raise _unreadable(
+                reason="UNKNOWN_ENCODING", message="The file is UTF-32; save it as UTF-8."
+            )
         self._decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
         return data[len(bom) :]
 
@@ -150,7 +155,7 @@ class CsvReader:
             f"Line {self._line_number}: the row is longer than {MAX_RECORD_CHARS:,} characters;"
             " is a closing quote missing?"
         )
-        return _unreadable("ROW_TOO_LONG", msg)
+        return _unreadable(reason="ROW_TOO_LONG", message=msg)
 
     # -- lines to rows
 
@@ -200,15 +205,19 @@ class CsvReader:
         named = [name for name in header if name]
         twice = sorted({name for name in named if named.count(name) > 1})
         if problem or not named:
-            raise _unreadable("BAD_HEADER", problem or "The first row must name the columns.")
+            raise _unreadable(
+                reason="BAD_HEADER", message=problem or "The first row must name the columns."
+            )
         if any("\x00" in name for name in named):
             msg = "The header contains NUL characters: UTF-16 needs a byte order mark."
-            raise _unreadable("UNKNOWN_ENCODING", msg)
+            raise _unreadable(reason="UNKNOWN_ENCODING", message=msg)
         if twice:
             msg = f"The header names {', '.join(map(repr, twice[:10]))} more than once."
-            raise _unreadable("BAD_HEADER", msg)
+            raise _unreadable(reason="BAD_HEADER", message=msg)
         if len(header) > MAX_COLUMNS:
-            raise _unreadable("BAD_HEADER", f"The file has more than {MAX_COLUMNS:,} columns.")
+            raise _unreadable(
+                reason="BAD_HEADER", message=f"The file has more than {MAX_COLUMNS:,} columns."
+            )
         self.header = header
 
 
@@ -219,5 +228,5 @@ def _delimiter(line: str) -> str:
     return max(_DELIMITERS, key=columns)
 
 
-def _unreadable(reason: str, message: str) -> InvalidArgument:
+def _unreadable(*, reason: str, message: str) -> InvalidArgument:
     return InvalidArgument(message, reason=reason, field="import.upload")

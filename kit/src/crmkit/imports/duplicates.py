@@ -17,13 +17,13 @@ Identity = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A record that we have; `usable` if the importing person may change it and it is not deleted."""
+    """A record that we have; `usable` if it is not deleted and the importing person sees it."""
 
     id: UUID
     usable: bool
 
 
-def identity(collection: Collection[Any], entity: Any) -> Identity | None:  # noqa: ANN401
+def identity(collection: Collection[Any], entity: Any) -> Identity | None:
     """What tells a record apart; None if nothing does."""
     if entity.external_id:
         return "external_id", entity.external_id

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.api import field_behavior_pb2, resource_pb2
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit import contract
 from crmkit.errors import InvalidArgument
@@ -120,10 +120,11 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 def _map_entry(field: FieldDescriptor, key: str, path: str) -> _Part:
     if not key:
-        raise InvalidArgument(f"Name an entry: {path}.<key>.")  # noqa: EM102
+        msg = f"Name an entry: {path}.<key>."
+        raise InvalidArgument(msg)
     name = field.name
 
-    def write(message: Any, text: str) -> None:  # noqa: ANN401
+    def write(message: Any, text: str) -> None:
         getattr(message, name)[key] = text
 
     return _Part(write)
@@ -132,7 +133,7 @@ def _map_entry(field: FieldDescriptor, key: str, path: str) -> _Part:
 def _single(field: FieldDescriptor) -> _Part:
     name, read = field.name, scalar_reader(field)
 
-    def write(message: Any, text: str) -> None:  # noqa: ANN401
+    def write(message: Any, text: str) -> None:
         value = read(text)
         try:
             setattr(message, name, value)
@@ -145,7 +146,7 @@ def _single(field: FieldDescriptor) -> _Part:
 def _several(field: FieldDescriptor) -> _Part:
     name, read = field.name, scalar_reader(field)
 
-    def write(message: Any, text: str) -> None:  # noqa: ANN401
+    def write(message: Any, text: str) -> None:
         getattr(message, name).extend([read(item) for item in split(text)])
 
     return _Part(write, _reference(field), several=True)
@@ -170,7 +171,7 @@ def _money(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
     if rest != _CURRENCY:
         raise _no_such(path)
 
-    def write_currency(message: Any, text: str) -> None:  # noqa: ANN401
+    def write_currency(message: Any, text: str) -> None:
         getattr(message, name).currency_code = read_currency(text)
 
     return _Part(write_currency, group=group, follows=True)
@@ -179,19 +180,14 @@ def _money(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
 def _nested(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
     name, repeated = field.name, field.is_repeated
     head, _, inner_rest = rest.partition(".")
-    descriptor: Descriptor = field.message_type
-    inner_field = descriptor.fields_by_name.get(head)
+    inner_field = field.message_type.fields_by_name.get(head) if field.message_type else None
     if inner_field is None:
         raise _no_such(path)
     inner = _part(inner_field, inner_rest, path)
 
-    def write(message: Any, text: str) -> None:  # noqa: ANN401
+    def write(message: Any, text: str) -> None:
         items = getattr(message, name)
-        if repeated:
-            item = items[0] if items else items.add()
-        else:
-            item = items
-        inner.write(item, text)
+        inner.write((items[0] if items else items.add()) if repeated else items, text)
 
     return _Part(write, inner.reference, inner.several, inner.group or group, inner.follows)
 
@@ -199,7 +195,7 @@ def _nested(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
 def _json_list(field: FieldDescriptor) -> Write:
     name = field.name
 
-    def write(message: Any, text: str) -> None:  # noqa: ANN401
+    def write(message: Any, text: str) -> None:
         try:
             json_format.ParseDict({name: json.loads(text)}, message)
         except (json_format.ParseError, ValueError, RecursionError) as error:

@@ -37,7 +37,7 @@ class ImportJob:
         """Runs an import to its end, from wherever it stands.
 
         Raises:
-            Exception: Only what a later attempt may not meet again; everything else ends the import.
+            Exception: Only what a later attempt may not meet again; all else ends the import.
         """
         run = await runs.find(call.home.database, UUID(arguments["import"]))
         if run is None or run.state not in runs.ACTIVE:

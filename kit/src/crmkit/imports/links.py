@@ -1,10 +1,11 @@
 """Second pass of an import: references to rows further down in the same file.
 
-When every row is there, each record whose link could not be made at first gets it, as a change of its own.
-Repeatable: a link that stands is left alone.
+When every row is there, each record whose link could not be made at first gets it, as a change of
+its own. Repeatable: a link that stands is left alone.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from crmkit.call import Call
@@ -43,7 +44,8 @@ async def link_rows(work: Work, rows: Sequence[CsvRow]) -> None:
 
 
 async def _link(work: Work, call: Call, record_id: UUID, row: CsvRow) -> Draft:
-    draft = Draft(row.number, work.collection.contract.message())
+    message: Any = work.collection.contract.message
+    draft = Draft(row.number, message())
     names = list(work.mapper.fill_links(draft, row.cells, work.lookups.resolve))
     try:
         entity = await work.collection.for_change(call, record_id)

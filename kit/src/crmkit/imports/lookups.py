@@ -1,4 +1,4 @@
-"""What references mean: names, external ids and natural keys, looked up in bulk where the records live."""
+"""What references mean: looked up in bulk where the records live."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import grpc
-from crm.common.v1 import lookup_pb2
 
+from crm.common.v1 import lookup_pb2
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.clients import unavailable
@@ -30,7 +30,7 @@ _REFUSALS: dict[grpc.StatusCode, type[Failure]] = {
 
 
 class Lookups:
-    """Remembers, for one run, what texts mean; `ids` are the records known to be there."""
+    """Remembers, for one run, what texts mean; `ids` are records known to be there."""
 
     def __init__(self, own: Mapping[str, Collection[Any]], growing: str) -> None:
         """Takes this service's collections, and the one that grows while we look."""
@@ -40,7 +40,7 @@ class Lookups:
         self.ids: set[UUID] = set()
 
     async def learn(self, call: Call, wanted: Mapping[Key, Iterable[str]]) -> None:
-        """Looks up what is not known yet, within the importing person's rights; before a transaction.
+        """Looks up what is not known yet, with the person's rights; before a transaction.
 
         Raises:
             Unavailable: A service cannot be reached, or does not know new users yet.

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from crm.common.v1 import import_pb2
-
 from crmkit.collection import Collection
 from crmkit.errors import Failure, InvalidArgument
 from crmkit.imports.fields import Target, split, target
@@ -160,9 +159,9 @@ class Mapper:
             index = places[s.column] if s.column else -1
             bound.append(_Source(s.target, s.column, s.value, s.translations, s.lookup, index))
         mapped = {s.column for s in bound} | {s.target.path for s in bound}
-        for name in places:
+        for name, index in places.items():
             if name not in mapped:
-                bound += self._by_name(name, places[name])
+                bound += self._by_name(name, index)
         return RowMapper(self.collection, bound)
 
     def _by_name(self, name: str, index: int) -> Iterator[_Source]:
@@ -182,7 +181,8 @@ class RowMapper:
         self._importable = collection.codec.writable | collection.import_fields
         groups = {s.target.group for s in sources if s.index >= 0 and not s.target.follows}
         # What only completes another value comes last and counts only where that value is there.
-        self._first, self._last = [], []
+        self._first: list[_Source] = []
+        self._last: list[_Source] = []
         for source in sources:
             group = source.target.group
             waits = group in groups and (source.index < 0 or source.target.follows)
@@ -207,7 +207,8 @@ class RowMapper:
 
     def draft(self, row: int, cells: Sequence[str], resolve: Resolve) -> Draft:
         """The record that a row describes, as far as it can be understood."""
-        draft = Draft(row, self.collection.contract.message())
+        message: Any = self.collection.contract.message
+        draft = Draft(row, message())
         dropped: set[str] = set()
         groups: set[str] = set()
         for source in self._first:

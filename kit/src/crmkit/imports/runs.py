@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from crm.common.v1 import import_pb2
 
+from crm.common.v1 import import_pb2
 from crmkit import clock
 from crmkit.db import Executor, Transaction
 from crmkit.imports import uploads

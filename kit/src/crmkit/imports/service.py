@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
-from crm.common.v1 import import_pb2
 
+from crm.common.v1 import import_pb2
 from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.collection import Collection
@@ -18,16 +17,9 @@ from crmkit.imports.job import ImportJob
 from crmkit.imports.mapping import Mapper
 from crmkit.jobs import JobHandler, enqueue
 from crmkit.names import format_name, parse_name
-from crmkit.paging import (
-    Order,
-    decode_token,
-    encode_token,
-    fingerprint,
-    keyset_condition,
-    page_size,
-)
+from crmkit.paging import Order
+from crmkit.row_pages import page_of_rows
 from crmkit.schema import IMPORT, IMPORT_ISSUE
-from crmkit.statements import Row, compile_statement
 
 _JOB = "import"
 _NEWEST_FIRST = [Order("id", IMPORT.c.id, descending=True)]
@@ -100,7 +92,7 @@ class ImportService:
         return run
 
     def _sees_all(self, call: Call) -> bool:
-        assert call.method is not None  # noqa: S101 - only requests come here
+        assert call.method is not None
         return call.principal.require(call.method.permission) is RecordScope.ALL
 
     async def ListImports(  # noqa: N802
@@ -110,7 +102,7 @@ class ImportService:
         query = sa.select(*runs.RUN_COLUMNS)
         if not self._sees_all(call):
             query = query.where(IMPORT.c.creator == call.principal.user)
-        rows, token = await _page(call, query, _NEWEST_FIRST, request, "imports")
+        rows, token = await page_of_rows(call, query, _NEWEST_FIRST, request, "imports")
         messages = [runs.run_of(row).message() for row in rows]
         return import_pb2.ListImportsResponse(imports=messages, next_page_token=token)
 
@@ -131,7 +123,7 @@ class ImportService:
             )
         await runs.end(call.tx, run, "CANCELLED")
         cancelled = await runs.find(call.tx, run.id)
-        assert cancelled is not None  # noqa: S101 - we hold its lock
+        assert cancelled is not None
         return cancelled.message()
 
     async def ListImportIssues(  # noqa: N802
@@ -140,7 +132,7 @@ class ImportService:
         """What was wrong with rows, in their order."""
         run = await self._find(call, request.parent, "parent")
         query = sa.select(*runs.ISSUE_COLUMNS).where(getattr(IMPORT_ISSUE.c, "import") == run.id)
-        rows, token = await _page(call, query, _BY_ROW, request, run.name)
+        rows, token = await page_of_rows(call, query, _BY_ROW, request, run.name)
         messages = [runs.issue_message(row[:5]) for row in rows]
         return import_pb2.ListImportIssuesResponse(issues=messages, next_page_token=token)
 
@@ -155,24 +147,3 @@ def _require_rights(call: Call, collection: Collection[Any], mapper: Mapper, pol
 
 def _not_found(name: str) -> NotFound:
     return NotFound(f"There is no {name}.", metadata={"resource": name})
-
-
-async def _page(
-    call: Call,
-    query: "sa.Select[Any]",
-    orders: list[Order],
-    request: Any,  # noqa: ANN401 - a List request of either kind
-    bound_to: str,
-) -> tuple[list[Row], str]:
-    """A page of rows and the token of the next one, empty on the last."""
-    size, print_ = page_size(request.page_size), fingerprint(bound_to)
-    if request.page_token:
-        position = decode_token(request.page_token, print_, orders)
-        query = query.where(keyset_condition(orders, position))
-    names = [column.name for column in query.selected_columns]
-    statement = compile_statement(query.order_by(*[o.clause() for o in orders]).limit(size + 1))
-    rows = await call.reader.fetch_all(statement)
-    if len(rows) <= size:
-        return rows, ""
-    last = dict(zip(names, rows[size - 1], strict=True))
-    return rows[:size], encode_token([last[o.column.name] for o in orders], print_)

@@ -63,8 +63,7 @@ async def receive(requests: AsyncIterator[Any], call: Call) -> tuple[UUID, int]:
     try:
         async for request in requests:
             size += len(request.file.data)
-            if size > MAX_BYTES:
-                raise _too_large()
+            _refuse_too_large(size)
             rest += request.file.data
             while len(rest) >= CHUNK_BYTES:
                 await _put(database, upload, index, rest)
@@ -78,9 +77,10 @@ async def receive(requests: AsyncIterator[Any], call: Call) -> tuple[UUID, int]:
     return upload, size
 
 
-def _too_large() -> InvalidArgument:
-    msg = f"A file has at most {MAX_BYTES // 1024**2} MB; divide it."
-    return InvalidArgument(msg, reason="UPLOAD_TOO_LARGE", field="file")
+def _refuse_too_large(size: int) -> None:
+    if size > MAX_BYTES:
+        msg = f"A file has at most {MAX_BYTES // 1024**2} MB; divide it."
+        raise InvalidArgument(msg, reason="UPLOAD_TOO_LARGE", field="file")
 
 
 async def _put(database: Database, upload: UUID, index: int, data: bytearray) -> None:

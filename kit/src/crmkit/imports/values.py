@@ -9,18 +9,18 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from crmkit.formulas import bare
+
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "y", "1", "on"), True),
     **dict.fromkeys(("false", "no", "n", "0", "off"), False),
 }
-_DECIMAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})")
-_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3}){1,9}(\.\d{0,30})?")
+_DECIMAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3}){1,9}(\.\d{0,30})?", re.ASCII)
 _NANOS = Decimal(10) ** 9
 _INT64 = 2**63
 _INT32 = 2**31
 _SHOWN_CHARS = 60
-# An export puts an apostrophe before what a spreadsheet would take for a formula.
-_GUARDED = re.compile(r"'[=+\-@\t\r]")
 
 Read = Callable[[str], Any]
 
@@ -60,12 +60,13 @@ def scalar_reader(field: FieldDescriptor) -> Read:
 
 def read_text(text: str) -> str:
     """Text as it stands, without the apostrophe that guards it from being a formula."""
-    return text[1:] if _GUARDED.match(text) else text
+    return bare(text)
 
 
 def _enum_reader(field: FieldDescriptor) -> Read:
-    numbers = {v.name.casefold(): v.number for v in field.enum_type.values if v.number}
-    known = ", ".join(v.name for v in field.enum_type.values if v.number)
+    values = [v for v in field.enum_type.values if v.number] if field.enum_type else []
+    numbers = {v.name.casefold(): v.number for v in values}
+    known = ", ".join(v.name for v in values)
 
     def read(text: str) -> int:
         number = numbers.get(text.replace(" ", "_").casefold())
@@ -140,7 +141,7 @@ def read_time(text: str) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def write_time(message: Any, text: str) -> None:  # noqa: ANN401
+def write_time(message: Any, text: str) -> None:
     """Fills a google.protobuf.Timestamp."""
     try:
         message.FromDatetime(read_time(text).astimezone(UTC))
@@ -149,13 +150,13 @@ def write_time(message: Any, text: str) -> None:  # noqa: ANN401
         raise BadValue(msg) from None
 
 
-def write_date(message: Any, text: str) -> None:  # noqa: ANN401
+def write_date(message: Any, text: str) -> None:
     """Fills a google.type.Date."""
     value = read_date(text)
     message.year, message.month, message.day = value.year, value.month, value.day
 
 
-def write_amount(message: Any, text: str) -> None:  # noqa: ANN401
+def write_amount(message: Any, text: str) -> None:
     """Fills units and nanos of a google.type.Money."""
     try:
         nanos = int((read_decimal(text) * _NANOS).to_integral_exact())

@@ -68,7 +68,7 @@ class Authenticator:
 
     def _principal(self, verified: _Verified, call: Call) -> Principal:
         if verified.service is None:
-            assert verified.user is not None  # noqa: S101 - a verified token has a subject
+            assert verified.user is not None
             principal = self._rights.principal(verified.user, verified.session)
             return replace(principal, session=verified.session)
         on_behalf_of = call.metadata.get("x-on-behalf-of", "")

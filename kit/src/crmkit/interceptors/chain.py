@@ -33,7 +33,9 @@ class Surroundings:
     admission: Admission
 
 
-def rpc_handler(method: Method, function: Function, around: Surroundings) -> grpc.RpcMethodHandler:
+def rpc_handler(
+    method: Method, function: Function, around: Surroundings
+) -> "grpc.RpcMethodHandler[Any, Any]":
     """The gRPC handler of a method; requests arrive as bytes, so that broken ones get an answer."""
     serializer = method.output.SerializeToString
     if method.client_streaming:
@@ -136,6 +138,7 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
                 request = _parse(method, data)
                 validate(request)
                 async for response in function(request, call):
+                    await _send_headers(response, call, context)
                     yield response
             finally:
                 around.admission.leave(method)

@@ -1,6 +1,6 @@
 """Errors: failures become statuses with `google.rpc.ErrorInfo`; nothing else leaves the process."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import psycopg
@@ -35,7 +35,9 @@ def failure_of(error: BaseException, singular: str = "") -> Failure | None:
     return None
 
 
-def _database_failure(error: psycopg.Error, singular: str) -> Failure | None:
+def _database_failure(  # noqa: PLR0911 - a table of errors, one return each
+    error: psycopg.Error, singular: str
+) -> Failure | None:
     if isinstance(error, pg.UniqueViolation):
         return _taken(error, singular)
     if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected | pg.LockNotAvailable):
@@ -86,12 +88,11 @@ def status_details(failure: Failure, service: str, request_id: str) -> bytes:
         packed = any_pb2.Any()
         packed.Pack(detail)  # type: ignore[arg-type]
         status.details.append(packed)
-    return status.SerializeToString()
+    serialized: bytes = status.SerializeToString()
+    return serialized
 
 
-async def abort(
-    context: grpc.aio.ServicerContext, failure: Failure, service: str, call: Call | None
-) -> NoReturn:
+async def abort(context: Any, failure: Failure, service: str, call: Call | None) -> NoReturn:
     """Ends the request with the failure's status."""
     request_id = call.correlation_id if call else ""
     details = status_details(failure, service, request_id)

@@ -56,10 +56,11 @@ def idempotent(method: Method, handler: Handler) -> Handler:
 
     async def keep_answer(request: Any, call: Call) -> Any:
         response = await handler(request, call)
+        kept = call.state.get(_KEPT_INSTEAD) or response
         row = {
             **_key(call, method),
             "request_hash": _hash(request),
-            "response": call.state.get(_KEPT_INSTEAD, response).SerializeToString(),
+            "response": kept.SerializeToString(),
             "expire_time": call.now + KEPT_FOR,
         }
         await call.tx.execute(_KEEP, row)

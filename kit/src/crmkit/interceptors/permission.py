@@ -1,7 +1,6 @@
 """Permission: what the contract says about who may call a method. Checked before anything is read."""
 
 from crm.options.v1 import options_pb2
-
 from crmkit.call import Call
 from crmkit.errors import PermissionDenied, Unauthenticated
 
@@ -14,7 +13,7 @@ def authorize(call: Call) -> None:
         PermissionDenied: The permission is missing, or the calling service is not on the list.
     """
     method = call.method
-    assert method is not None  # noqa: S101 - only requests are authorized
+    assert method is not None
     if method.callers and not (
         call.principal.service and ({"*", call.principal.service} & method.callers)
     ):

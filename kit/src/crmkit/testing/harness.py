@@ -11,14 +11,15 @@ from uuid import UUID
 
 import grpc
 import sqlalchemy as sa
-from crm.common.v1.feed_pb2 import FeedEvent
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from psycopg.types.json import Jsonb
 
+from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit import migrations
 from crmkit.feed.events import Event
 from crmkit.ids import uuid7
+from crmkit.ports import free_port
 from crmkit.runner import RunningService
 from crmkit.schema import KNOWN_ROLE, KNOWN_TEAM, KNOWN_USER, SIGNING_KEY
 from crmkit.service import Service
@@ -26,7 +27,6 @@ from crmkit.service_tokens import create_service_keys
 from crmkit.settings import ServiceSettings
 from crmkit.statements import compile_statement
 from crmkit.testing.polling import eventually
-from crmkit.ports import free_port
 from crmkit.testing.postgres import TestServer
 
 ISSUER = "http://crm.test"
@@ -66,9 +66,7 @@ class ServiceUnderTest:
         await self._put(KNOWN_TEAM, id=team, parent=parent)
         return team
 
-    async def person(
-        self, *grants: str | tuple[str, str], team: UUID | None = None
-    ) -> Person:
+    async def person(self, *grants: str | tuple[str, str], team: UUID | None = None) -> Person:
         """A new user with these permissions: `"*"`, or `("sales.*", "OWN")`; scope ALL if not said."""
         user, role = uuid7(), uuid7()
         pairs = [grant if isinstance(grant, tuple) else (grant, "ALL") for grant in grants]
@@ -144,7 +142,7 @@ def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - only tests need them
 
     trailing = dict(error.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])  # type: ignore[arg-type]
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
     found: dict[str, Any] = {"fields": []}
     for detail in status.details:
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()

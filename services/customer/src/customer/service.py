@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from crmkit.service import Service
-
 from customer.messaging.consumed import HANDLERS
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS

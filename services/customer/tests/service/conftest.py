@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
+
 from crmkit.testing.harness import ServiceUnderTest, service_under_test
 from crmkit.testing.postgres import TestServer
 from customer.service import SERVICE

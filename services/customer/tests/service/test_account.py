@@ -4,10 +4,11 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from crm.customer.v1 import account_pb2, account_pb2_grpc
-from crmkit.testing.harness import ServiceUnderTest, details_of
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.money_pb2 import Money
+
+from crm.customer.v1 import account_pb2, account_pb2_grpc
+from crmkit.testing.harness import ServiceUnderTest, details_of
 
 Account = account_pb2.Account
 
@@ -68,7 +69,9 @@ async def test_an_update_changes_the_named_fields_only(customer: ServiceUnderTes
     """A mask clears what it names; without one the populated fields change."""
     ada = await customer.person("customer.*")
     created = await stub(customer).CreateAccount(
-        account_pb2.CreateAccountRequest(account=Account(display_name="A", industry="x", tax_id="1")),
+        account_pb2.CreateAccountRequest(
+            account=Account(display_name="A", industry="x", tax_id="1")
+        ),
         metadata=ada.metadata,
     )
     changed = await stub(customer).UpdateAccount(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 import sqlalchemy as sa
+
 from crm.common.v1 import import_pb2
 from crm.customer.v1 import account_pb2, account_pb2_grpc, import_pb2_grpc
 from crmkit.imports.service import ImportService
@@ -108,9 +109,9 @@ async def test_columns_fixed_values_and_translations_become_an_account(
     """INVARIANT: a row becomes the record that the mapping says, to the last field."""
     ada = await customer.person("customer.*")
     content = (
-        "Firm;Branch;Staff;Turnover;E-mail;partner;labels.tier;Country\n"
-        "Columns Ltd;technolgy;1,200;12.50;Info@Columns.example;Yes;gold;DE\n"
-    ).encode()
+        b"Firm;Branch;Staff;Turnover;E-mail;partner;labels.tier;Country\n"
+        b"Columns Ltd;technolgy;1,200;12.50;Info@Columns.example;Yes;gold;DE\n"
+    )
     run = await run_import(
         customer,
         ada,

@@ -8,7 +8,6 @@ from uuid import UUID
 from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
 from crmkit.money import Money
-
 from customer.domain.values import (
     Address,
     EmailAddress,

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
-
 from customer.domain.values import (
     Address,
     EmailAddress,

@@ -3,7 +3,6 @@
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
-
 from customer.storage.account import ACCOUNTS
 
 

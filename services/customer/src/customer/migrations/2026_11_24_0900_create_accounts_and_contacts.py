@@ -1,8 +1,8 @@
 """Create accounts and contacts."""
 
 from alembic import op
-from crmkit.schema import create_platform_tables, drop_platform_tables
 
+from crmkit.schema import create_platform_tables, drop_platform_tables
 from customer.storage import account, contact  # noqa: F401 - define the tables
 from customer.storage.schema import CUSTOMER
 

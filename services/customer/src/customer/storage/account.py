@@ -1,13 +1,13 @@
 """Where accounts are kept."""
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
 from crm.customer.v1 import account_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import InvalidArgument
 from crmkit.statements import TEXT, compile_statement, money_columns, record_table
-from sqlalchemy.dialects.postgresql import JSONB
-
 from customer.domain.account import Account
 from customer.storage.schema import CUSTOMER
 

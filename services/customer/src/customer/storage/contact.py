@@ -1,11 +1,11 @@
 """Where contacts are kept."""
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
 from crm.customer.v1 import contact_pb2
 from crmkit.collection import Collection
 from crmkit.statements import TEXT, record_table
-from sqlalchemy.dialects.postgresql import JSONB
-
 from customer.domain.contact import Contact
 from customer.storage.schema import CUSTOMER
 
