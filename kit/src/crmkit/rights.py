@@ -34,6 +34,7 @@ from crmkit.schema import (
 from crmkit.statements import Statement, compile_statement
 
 _SECONDS_BETWEEN_RELOADS = 1.0
+_SECONDS_FOR_A_NEW_USER = 1.0
 
 
 def _upsert(table: sa.Table) -> Statement:
@@ -80,6 +81,7 @@ class Rights:
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
     on_change: list[Callable[[], None]] = field(default_factory=list)
     _principals: dict[UUID, Principal] = field(default_factory=dict)
+    _reloaded: asyncio.Event = field(default_factory=asyncio.Event)
 
     def complete(self) -> bool:
         """True once there is somebody who could sign in: identity's feed has been read."""
@@ -112,6 +114,13 @@ class Rights:
             self._principals[user] = principal
         return principal
 
+    async def until_known(self, user: UUID) -> None:
+        """Waits a moment for a user who has just been created; returns also where none appears."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SECONDS_FOR_A_NEW_USER):
+                while user not in self.users:
+                    await self._reloaded.wait()
+
     def _subtree(self, team: UUID | None) -> frozenset[UUID]:
         if team is None:
             return frozenset()
@@ -139,6 +148,8 @@ class Rights:
         self._principals.clear()
         for action in self.on_change:
             action()
+        self._reloaded.set()
+        self._reloaded = asyncio.Event()
 
     async def keep_fresh(self, stop: asyncio.Event) -> None:
         """Reloads when another process of this service has applied something."""

@@ -44,7 +44,7 @@ class Authenticator:
         self._keys = None
         self._cache.clear()
 
-    def authenticate(self, call: Call) -> Principal:
+    async def authenticate(self, call: Call) -> Principal:
         """The caller: a user, a service (perhaps on behalf of a user), or nobody.
 
         Raises:
@@ -64,11 +64,13 @@ class Authenticator:
         if verified.expires < time.time():
             msg = "The access token has expired."
             raise Unauthenticated(msg, reason="TOKEN_EXPIRED")
-        return self._principal(verified, call)
+        return await self._principal(verified, call)
 
-    def _principal(self, verified: _Verified, call: Call) -> Principal:
+    async def _principal(self, verified: _Verified, call: Call) -> Principal:
         if verified.service is None:
             assert verified.user is not None
+            if verified.user not in self._rights.users:
+                await self._rights.until_known(verified.user)
             principal = self._rights.principal(verified.user, verified.session)
             return replace(principal, session=verified.session)
         on_behalf_of = call.metadata.get("x-on-behalf-of", "")

@@ -54,8 +54,8 @@ def _transactional(method: Method, function: Function) -> Callable[[Any, Call], 
     return idempotent(method, function) if method.idempotent else in_unit_of_work(function)
 
 
-def _admit(around: Surroundings, call: Call) -> None:
-    call.principal = around.authenticator.authenticate(call)
+async def _admit(around: Surroundings, call: Call) -> None:
+    call.principal = await around.authenticator.authenticate(call)
     authorize(call)
 
 
@@ -73,7 +73,7 @@ def _unary(
     validate = validator(method)
 
     async def answer(data: bytes, call: Call, seconds: float) -> Any:
-        _admit(around, call)
+        await _admit(around, call)
         request = _parse(method, data)
         validate(request)
         apply_if_match(request, call)
@@ -87,7 +87,7 @@ def _client_streaming(method: Method, function: Function, around: Surroundings) 
     in_transaction = in_unit_of_work(function)
 
     async def answer(chunks: AsyncIterator[bytes], call: Call, _seconds: float) -> Any:
-        _admit(around, call)
+        await _admit(around, call)
         requests = (_parse(method, data) async for data in chunks)
         return await in_transaction(requests, call)
 
@@ -134,7 +134,7 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
         try:
             around.admission.enter(method)
             try:
-                _admit(around, call)
+                await _admit(around, call)
                 request = _parse(method, data)
                 validate(request)
                 async for response in function(request, call):

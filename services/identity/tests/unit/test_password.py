@@ -9,7 +9,7 @@ from identity.domain.password import check_password
 @pytest.mark.parametrize(
     "password",
     [
-        "", "short", "123456789", "1234567890", "aaaaaaaaaaaa", "abababababab",
+        "", "short", "seven77", "123456789", "1234567890", "aaaaaaaaaaaa", "abababababab",
         "password123", "Password2026!", "QWERTYUIOP", "iloveyou1234",
         "ada.lovelace-1815", "xxADA.LOVELACExx",
     ],

@@ -61,7 +61,7 @@ def _sales() -> BuiltInRole:
         (
             *_EVERYONE,
             *_all("OWN", "customer.*", "sales.opportunities.*", "sales.events.list"),
-            *_all("OWN", "sales.imports.*", "reporting.metrics.*"),
+            *_all("OWN", "sales.imports.*", "sales.exports.*", "reporting.metrics.*"),
             *_all("ALL", "sales.products.get", "sales.products.list"),
             *_all("ALL", "sales.pipelines.get", "sales.pipelines.list"),
         ),

@@ -2,7 +2,7 @@
 
 from crmkit.errors import InvalidArgument
 
-MIN_LENGTH = 10
+MIN_LENGTH = 8
 _MIN_LOCAL_PART = 3  # a shorter one is contained in too much by chance
 
 # Common in published leaks; compared without the digits and signs that people put at the end.
