@@ -1,11 +1,12 @@
 """The options of `crm import`: each says what the API is asked for, or what is wrong with it."""
 
 import pytest
+
 from crm_cli.import_mapping import BadOptionError, mappings
 
 
 def test_options_of_one_column_come_together() -> None:
-    """INVARIANT: --value and --lookup belong to the column that they name, in every field it fills."""
+    """INVARIANT: --value and --lookup hold for the column they name, in every field it fills."""
     made = mappings(
         ["deal=display_name", "deal=external_id", "firm=account"],
         ["amount.currency_code=USD"],

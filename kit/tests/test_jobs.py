@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
+
 from crmkit.call import Call
 from crmkit.db import Database
 from crmkit.errors import InvalidArgument, Unavailable
@@ -94,10 +95,14 @@ async def test_a_job_promised_in_a_transaction_that_rolls_back_does_not_exist(
     database: Database,
 ) -> None:
     """INVARIANT: the promise and its reason stand or fall together."""
-    with pytest.raises(ZeroDivisionError):
+
+    async def promise_and_fail() -> None:
         async with database.transaction() as tx:
             await enqueue(tx, "work", {})
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await promise_and_fail()
     assert await jobs(database) == []
 
 

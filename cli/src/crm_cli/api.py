@@ -1,4 +1,4 @@
-"""The system as the command line reaches it: REST through the gateway, signed in from the environment."""
+"""The system as the command line reaches it: REST through the gateway, signed in by environment."""
 
 import os
 import time

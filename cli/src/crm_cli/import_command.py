@@ -4,18 +4,18 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from crmkit import contract
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crm_cli.api import Api, ApiError
 from crm_cli.import_mapping import BadOptionError, mappings
+from crmkit import contract
 
 ROWS_FAILED = 3
 _CHUNK_BYTES = 256 * 1024
@@ -25,7 +25,7 @@ _ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Duplicates(str, Enum):
+class Duplicates(StrEnum):
     """What to do with a row that describes a record we have."""
 
     SKIP = "skip"
@@ -63,9 +63,10 @@ def import_file(
 ) -> None:
     """Imports a CSV file into a collection and shows how it goes.
 
-    A column whose header is a field's name needs no --map. A column may be mapped to several fields.
-    Parts of fields: amount.currency_code, emails.address, labels.KEY, lines.product. References are
-    resource names or external ids, unless --lookup says otherwise; they may name rows of the same file.
+    A column whose header is a field's name needs no --map. A column may be mapped to several
+    fields. Parts of fields: amount.currency_code, emails.address, labels.KEY, lines.product.
+    References are resource names or external ids, unless --lookup says otherwise; they may name
+    rows of the same file.
     Where --value or --lookup name a field instead of a column, they hold for that field alone.
 
     Finds the system by CRM_URL; signs in by CRM_API_KEY, or CRM_EMAIL and CRM_PASSWORD.
@@ -73,17 +74,14 @@ def import_file(
     Exit code: 0 when every row was dealt with, 3 when some rows failed, 1 when the import failed or
     was refused, 2 when the command line is wrong.
     """
-    known = contract.collections().get(resource)
     try:
-        if known is None:
-            msg = f"RESOURCE: there is no {resource}; there are {', '.join(_importable())}"
-            raise BadOptionError(msg)
+        service = _service_of(resource)
         wanted = mappings(columns, fixed, values, lookups)
     except BadOptionError as error:
         _errors.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(2) from error
     try:
-        outcome = _run(Api(), known.service, resource, file, wanted, on_duplicate)
+        outcome = _run(Api(), service, resource, file, wanted, on_duplicate)
     except ApiError as error:
         _errors.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(1) from error
@@ -97,10 +95,17 @@ def import_file(
         raise typer.Exit(ROWS_FAILED)
 
 
-def _importable() -> list[str]:
-    found = contract.collections().values()
+def _service_of(resource: str) -> str:
     with_imports = {s.split(".")[1] for s in contract.services() if s.endswith(".ImportService")}
-    return sorted(r.collection for r in found if r.service in with_imports)
+    found = {
+        r.collection: r.service
+        for r in contract.collections().values()
+        if r.service in with_imports
+    }
+    if resource not in found:
+        msg = f"RESOURCE: there is no {resource}; there are {', '.join(sorted(found))}"
+        raise BadOptionError(msg)
+    return found[resource]
 
 
 def _run(

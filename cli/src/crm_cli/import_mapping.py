@@ -65,7 +65,7 @@ def _value(text: str, made: Iterable[dict[str, Any]]) -> tuple[str, str, str]:
 
 
 def _named(made: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """The mappings of a column, else of a field; a new one where the column has the field's name."""
+    """The mappings of a column, else of a field, else a new one from column to field."""
     found = [m for m in made if m.get("column") == name] or [m for m in made if m["field"] == name]
     if not found:
         found = [{"column": name, "field": name}]

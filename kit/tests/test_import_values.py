@@ -1,0 +1,110 @@
+"""Cells as values: text becomes what its field means, or a reason why not; never anything else."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from google.type import money_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm.sales.v1 import opportunity_pb2
+from crmkit.errors import InvalidArgument
+from crmkit.imports.fields import target
+from crmkit.imports.values import (
+    BadValue,
+    read_bool,
+    read_date,
+    read_decimal,
+    read_integer,
+    read_text,
+    read_time,
+)
+
+Opportunity = opportunity_pb2.Opportunity
+PATHS = (
+    "display_name", "state", "kind", "amount", "amount.currency_code", "probability", "open_time",
+    "expected_close_date", "labels.x", "lines.product", "lines.quantity", "lines.unit_price", "lines",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("550", "550"), ("1,234.50", "1234.50"), ("-0.5", "-0.5"), (".5", "0.5"), ("1.", "1")],
+)
+def test_amounts_are_read_as_people_write_them(text: str, value: str) -> None:
+    """INVARIANT: thousands may be grouped by commas; the point divides decimals."""
+    assert read_decimal(text) == Decimal(value)
+
+
+@pytest.mark.parametrize("text", ["1,23", "1.2.3", "1e3", "NaN", "٣", "", "12a", "9" * 40])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    """INVARIANT: nothing is guessed: a decimal comma or an exponent is not a number here."""
+    with pytest.raises(BadValue):
+        read_decimal(text)
+
+
+def test_dates_times_booleans_and_guarded_text() -> None:
+    """INVARIANT: a bare date is its first instant in UTC; an export's apostrophe goes again."""
+    assert read_time("2017-03-01") == datetime(2017, 3, 1, tzinfo=UTC)
+    assert read_time("2017-03-01T01:00:00+01:00") == datetime(2017, 3, 1, tzinfo=UTC)
+    assert read_date("2017-03-01T10:00:00Z") == date(2017, 3, 1)
+    assert [read_bool(text) for text in ("TRUE", "no", "1")] == [True, False, True]
+    assert read_text("'=1+1") == "=1+1"
+    assert read_text("'tis") == "'tis"
+    assert read_integer("1,200.0", 2**31) == 1200
+
+
+def test_enums_are_read_by_name_in_any_case() -> None:
+    """INVARIANT: a name of the contract, never its number."""
+    message = Opportunity()
+    target(Opportunity, "state").write(message, "Won")
+    target(Opportunity, "kind").write(message, "cross sell")
+    assert message.state == Opportunity.WON
+    assert message.kind == Opportunity.CROSS_SELL
+    with pytest.raises(BadValue):
+        target(Opportunity, "state").write(message, "STATE_UNSPECIFIED")
+
+
+def test_parts_of_one_item_come_together() -> None:
+    """INVARIANT: all columns of a list's fields describe one item."""
+    message = Opportunity()
+    target(Opportunity, "lines.product").write(message, "products/1")
+    target(Opportunity, "lines.unit_price").write(message, "-1.5")
+    target(Opportunity, "lines.unit_price.currency_code").write(message, "eur")
+    (line,) = message.lines
+    assert line.product == "products/1"
+    assert line.unit_price == money_pb2.Money(units=-1, nanos=-500_000_000, currency_code="EUR")
+
+
+@pytest.mark.parametrize("path", ["", "x", "labels", "amount.x", "open_time.seconds", "lines.x"])
+def test_a_path_to_nothing_is_refused(path: str) -> None:
+    """INVARIANT: a mapping names a field of the contract."""
+    with pytest.raises(InvalidArgument):
+        target(Opportunity, path)
+
+
+@given(path=st.sampled_from(PATHS), text=st.text(min_size=1, max_size=40))
+def test_any_text_is_a_value_or_a_reason(path: str, text: str) -> None:
+    """INVARIANT: no cell, whatever it holds, is an error of ours."""
+    message = Opportunity()
+    try:
+        target(Opportunity, path).write(message, text)
+    except BadValue as bad:
+        refused = bad.reason
+        assert_reason(refused)
+    else:
+        message.SerializeToString()
+
+
+def assert_reason(reason: str) -> None:
+    assert reason.isupper()
+
+
+@given(st.decimals(min_value=-(10**14), max_value=10**14, places=4))
+def test_money_is_exact(amount: Decimal) -> None:
+    """INVARIANT: units and nanos are the amount to the last decimal, both with its sign."""
+    message = Opportunity()
+    target(Opportunity, "amount").write(message, f"{amount:f}")
+    assert message.amount.units + Decimal(message.amount.nanos).scaleb(-9) == amount
+    assert message.amount.units * message.amount.nanos >= 0
