@@ -83,6 +83,7 @@ class Codec(Generic[E]):
         self.columns = tuple(
             column for name in self._attributes for column in self._columns_of(name)
         )
+        self._referring = [(n, f.references) for n, f in self.fields.items() if f.references]
         self._plain = [(n, f.write) for n, f in self.fields.items()]
         self._event = [
             (n, f.write, f.personal_if) for n, f in self.fields.items() if not f.personal
@@ -166,14 +167,14 @@ class Codec(Generic[E]):
         """What some fields of a record refer to."""
         return [
             reference
-            for name in names
-            if name in self.fields
-            for reference in self.fields[name].references(getattr(entity, name))
+            for name, find in self._referring
+            if name in names
+            for reference in find(getattr(entity, name))
         ]
 
     def references_of(self, values: dict[str, Any]) -> list[Reference]:
         """What values read from a message refer to."""
-        return [r for name, value in values.items() for r in self.fields[name].references(value)]
+        return [r for name, find in self._referring if name in values for r in find(values[name])]
 
     # -- rows
 

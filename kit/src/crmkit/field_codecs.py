@@ -62,7 +62,7 @@ class FieldCodec:
     read: Callable[[Any], Any]
     store: Callable[[dict[str, Any], Any], None]
     load: Callable[..., Any] | None
-    references: Callable[[Any], list[Reference]]
+    references: Callable[[Any], list[Reference]] | None
     writable: bool
     immutable: bool
     required: bool
@@ -138,7 +138,8 @@ def _storage(
 
 def _references(
     field: FieldDescriptor, conversion: Conversion, hint: Any, path: str
-) -> Callable[[Any], list[Reference]]:
+) -> Callable[[Any], list[Reference]] | None:
+    """What finds the references in a field's value; None where it holds none."""
     if conversion.collection:
         collection = conversion.collection
 
@@ -148,19 +149,19 @@ def _references(
 
         return direct
     item = _inner(hint)
-    if field.is_repeated and is_dataclass(item):
-        nested = [(f.name, c) for f, c in _nested_conversions(field, item, path) if c.collection]
+    if not field.is_repeated or not is_dataclass(item):
+        return None
+    nested = [(f.name, c) for f, c in _nested_conversions(field, item, path) if c.collection]
 
-        def in_items(value: Any) -> list[Reference]:
-            return [
-                Reference(c.collection, getattr(entry, name), f"{path}[{i}].{name}")
-                for i, entry in enumerate(value or [])
-                for name, c in nested
-                if getattr(entry, name) is not None
-            ]
+    def in_items(value: Any) -> list[Reference]:
+        return [
+            Reference(c.collection, getattr(entry, name), f"{path}[{i}].{name}")
+            for i, entry in enumerate(value or [])
+            for name, c in nested
+            if getattr(entry, name) is not None
+        ]
 
-        return in_items
-    return lambda _value: []
+    return in_items if nested else None
 
 
 def _optional(hint: Any) -> Any:
