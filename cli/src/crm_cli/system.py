@@ -4,31 +4,33 @@
 """
 
 import asyncio
+import fcntl
 import json
-import os
 import secrets
-import signal
 import socket
-import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from crm_cli.envoy_process import EnvoyProcess
 from crm_cli.services import NAMES, service
 from crmkit import migrations
 from crmkit.embedded_postgres import EmbeddedPostgres
+from crmkit.files import write_secret
 from crmkit.ports import free_port
 from crmkit.runner import RunningService
 from crmkit.service_tokens import create_service_keys
 from gateway.descriptors import write_descriptors
 from gateway.edge import serve_edge
-from gateway.envoy import envoy_command, render
+from gateway.envoy import render
 from gateway.settings import EdgeSettings, EnvoySettings
 
 _READY_SECONDS = 60.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class StartFailedError(Exception):
@@ -70,6 +72,7 @@ class System:
 
     options: SystemOptions
     postgres: EmbeddedPostgres
+    envoy: EnvoyProcess
     addresses: Mapping[str, str]
     admin_password: str
     first_start: bool
@@ -80,16 +83,22 @@ class System:
         """The gateway, for REST, gRPC and gRPC-Web."""
         return self.options.url
 
+    def password_shown(self) -> None:
+        """The administrator's password has been seen: later starts say it no more."""
+        kept = self.options.data_dir / "admin.json"
+        write_secret(kept, json.dumps({**json.loads(kept.read_text()), "shown": True}))
+
     async def failed(self) -> str:
         """Waits until a part of the system ends by itself; answers which."""
-        waits = {
-            asyncio.create_task(running.stopping.wait()): name
-            for name, running in self.running.items()
-        }
-        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        return waits[done.pop()]
+        while True:
+            for name, running in self.running.items():
+                if running.stopping.is_set():
+                    return f"The service {name}"
+            if self.envoy.ended():
+                return "Envoy"
+            if self.postgres.ended():
+                return "PostgreSQL"
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _say_nothing(_step: str) -> None:
@@ -103,26 +112,30 @@ async def running_system(
     """Starts everything in order and stops it in reverse; `say` is told each step.
 
     Raises:
-        StartFailedError: A port is taken, or a part did not become ready.
+        StartFailedError: The folder or a port is taken, or a part did not become ready.
     """
-    _require_free(options.host, options.port)
     data_dir = options.data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        stack.enter_context(_sole_user_of(data_dir))
+        envoy = EnvoyProcess(data_dir / "gateway")
+        await _to_its_end(envoy.end_leftover)
+        _require_free(options.host, options.port)
         say("PostgreSQL")
         postgres = EmbeddedPostgres(data_dir, durable=options.durable)
-        await asyncio.to_thread(postgres.start)
         stack.callback(postgres.stop)
-        first_start = not (data_dir / "admin.json").exists()
+        await _to_its_end(postgres.start)
+        admin = _administrator(options, data_dir)
         system = System(
             options=options,
             postgres=postgres,
+            envoy=envoy,
             addresses={name: f"127.0.0.1:{port}" for name, port in _ports(options.services)},
-            admin_password=_admin_password(options, data_dir),
-            first_start=first_start,
+            admin_password=admin["password"],
+            first_start=not admin.get("shown"),
         )
         say("databases")
-        await asyncio.to_thread(_prepare_databases, system)
+        await _to_its_end(_prepare_databases, system)
         create_service_keys(data_dir / "keys", list(NAMES))
         for name in options.services:
             say(name)
@@ -136,6 +149,31 @@ async def running_system(
         await _start_gateway(system, stack)
         await _gateway_ready(system)
         yield system
+
+
+async def _to_its_end(work: Callable[..., None], *arguments: object) -> None:
+    """Runs blocking work in a thread; who cancels it waits: nothing is left half started."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
+@contextmanager
+def _sole_user_of(data_dir: Path) -> Iterator[None]:
+    """Keeps a second system from the folder; the lock ends with the process, however that ends."""
+    with (data_dir / "crm.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = (
+                f"The folder {data_dir} is in use by another running system;"
+                " stop that one, or choose another folder: CRM_DATA_DIR=other"
+            )
+            raise StartFailedError(msg) from error
+        yield
 
 
 def _require_free(host: str, port: int) -> None:
@@ -160,15 +198,14 @@ def _ports(services: Sequence[str]) -> list[tuple[str, int]]:
     return list(zip(services, sorted(taken), strict=True))
 
 
-def _admin_password(options: SystemOptions, data_dir: Path) -> str:
-    """The first administrator's password: given, kept from an interrupted first start, or made up."""
+def _administrator(options: SystemOptions, data_dir: Path) -> dict[str, Any]:
+    """The first administrator; kept, because a first start may be interrupted before it is told."""
     kept = data_dir / "admin.json"
-    if kept.exists():
-        return str(json.loads(kept.read_text())["password"])
-    password = options.admin_password or secrets.token_urlsafe(12)
-    kept.touch(mode=0o600)
-    kept.write_text(json.dumps({"email": options.admin_email, "password": password}))
-    return password
+    if not kept.exists():
+        password = options.admin_password or secrets.token_urlsafe(12)
+        write_secret(kept, json.dumps({"email": options.admin_email, "password": password}))
+    administrator: dict[str, Any] = json.loads(kept.read_text())
+    return administrator
 
 
 def _prepare_databases(system: System) -> None:
@@ -221,39 +258,8 @@ async def _start_gateway(system: System, stack: AsyncExitStack) -> None:
             cors_origins=options.cors_origins,
         )
     )
-    (folder / "envoy.json").write_text(json.dumps(bootstrap))
-    envoy = _spawn_envoy(folder)
-    stack.callback(_stop_envoy, envoy)
-
-
-def _spawn_envoy(folder: Path) -> subprocess.Popen[bytes]:
-    """Envoy in a session of its own, so that Ctrl-C reaches it through us, after the last answers."""
-    log = (folder / "envoy.log").open("wb")
-    pid_file = folder / "envoy.pid"
-    _end_leftover(pid_file)
-    command = envoy_command(folder / "envoy.json", concurrency=1)
-    envoy = subprocess.Popen(  # noqa: S603 - our own Envoy
-        command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-    )
-    pid_file.write_text(str(envoy.pid))
-    return envoy
-
-
-def _end_leftover(pid_file: Path) -> None:
-    """Ends an Envoy that a killed `crm up` left running."""
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
-        pid = int(pid_file.read_text())
-        if "envoy" in str(Path(f"/proc/{pid}/exe").readlink()):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _stop_envoy(envoy: subprocess.Popen[bytes]) -> None:
-    envoy.terminate()
-    try:
-        envoy.wait(5)
-    except subprocess.TimeoutExpired:
-        envoy.kill()
-        envoy.wait()
+    stack.push_async_callback(system.envoy.stop)
+    system.envoy.start(bootstrap)
 
 
 async def _services_ready(system: System) -> None:
@@ -273,8 +279,7 @@ async def _gateway_ready(system: System) -> None:
             while not await _answers(client, local):  # noqa: ASYNC110 - once, while starting
                 await asyncio.sleep(0.05)
     except TimeoutError as error:
-        log = system.options.data_dir / "gateway" / "envoy.log"
-        msg = f"The gateway was not ready within {_READY_SECONDS:.0f} s; see {log}"
+        msg = f"The gateway was not ready within {_READY_SECONDS:.0f} s; see {system.envoy.log}"
         raise StartFailedError(msg) from error
 
 

@@ -39,6 +39,10 @@ def options_from_environment() -> SystemOptions:
     if not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
         msg = f"CRM_PORT: {port!r} is not a port"
         raise StartFailedError(msg)
+    rate_limit = environ.get("CRM_RATE_LIMIT", "6000")
+    if not rate_limit.isdecimal():
+        msg = f"CRM_RATE_LIMIT: {rate_limit!r} is not a number"
+        raise StartFailedError(msg)
     origins = environ.get("CRM_CORS_ORIGINS", "")
     return SystemOptions(
         data_dir=Path(environ.get("CRM_DATA_DIR", "data")),
@@ -48,7 +52,7 @@ def options_from_environment() -> SystemOptions:
         admin_email=environ.get("CRM_ADMIN_EMAIL", "admin@example.com"),
         admin_password=environ.get("CRM_ADMIN_PASSWORD", ""),
         amqp_url=environ.get("CRM_AMQP_URL", ""),
-        rate_limit=int(environ.get("CRM_RATE_LIMIT", "6000")),
+        rate_limit=int(rate_limit),
         reflection=environ.get("CRM_REFLECTION", "on") == "on",
         cors_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
     )
@@ -76,12 +80,12 @@ async def _run(options: SystemOptions) -> None:
         console.print("Stopping …")
         await context.__aexit__(None, None, None)
     if broken:
-        msg = f"The service {broken} ended by itself; its log is above."
+        msg = f"{broken} ended by itself; the log is above and in {options.data_dir}."
         raise StartFailedError(msg)
 
 
 async def _first(stop: asyncio.Event, system: System) -> str:
-    """Waits for Ctrl-C (answers nothing) or for a service that ends (answers its name)."""
+    """Waits for Ctrl-C (answers nothing) or for a part that ends by itself (answers which)."""
     stopping = asyncio.create_task(stop.wait())
     failing = asyncio.create_task(system.failed())
     await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,4 +100,5 @@ def _greet(system: System) -> None:
     if system.first_start:
         email = json.loads((system.options.data_dir / "admin.json").read_text())["email"]
         console.print(f"  administrator  {email}\n  password       {system.admin_password}")
+        system.password_shown()
     console.print("Ctrl-C stops it; the data stays.")

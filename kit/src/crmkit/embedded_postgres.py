@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 
 from crmkit.errors import FailedPrecondition, Unavailable
+from crmkit.files import write_secret
 from crmkit.postgres_databases import create_database, drop_database
 from crmkit.postgres_leftovers import remove_stale_files, running_server
 from crmkit.postgres_programs import copy_binaries, major_version, postgres_owner, run_program
@@ -115,6 +116,10 @@ class EmbeddedPostgres:
         self._lock.close()
         self._lock = None
 
+    def ended(self) -> bool:
+        """True if the server was started and runs no more, although nobody stopped it."""
+        return self._process is not None and self._process.poll() is not None
+
     def url(self, database: str, user: str = SUPERUSER, password: str | None = None) -> str:
         """The connection URL of a database.
 
@@ -159,12 +164,12 @@ class EmbeddedPostgres:
     def _initialise(self, binaries: Path) -> None:
         """Makes the cluster under another name first: an interrupted attempt leaves none behind."""
         if not self._password_file.exists():
-            _write_secret(self._password_file, secrets.token_urlsafe(24))
+            write_secret(self._password_file, secrets.token_urlsafe(24))
         draft = self.data_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         password = self._socket_dir / "password"  # where the server's identity can read it
-        _write_secret(password, self._password_file.read_text())
+        write_secret(password, self._password_file.read_text())
         for path in (draft, password):
             os.chown(path, postgres_owner(), -1)
         options = [*_NEW_CLUSTER, f"--pwfile={password}"] + ([] if self._durable else ["--no-sync"])
@@ -244,12 +249,6 @@ class EmbeddedPostgres:
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
         return running_server(self._cluster, self._name)
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secret)
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from crmkit.files import write_secret
+
 SERVICE_ISSUER = "crm-services"
 _AUDIENCE = "crm"
 _LIFETIME_SECONDS = 300
@@ -61,8 +63,7 @@ def create_service_keys(folder: Path, services: list[str]) -> None:
         path = folder / f"{service}.key.json"
         if not path.exists():
             key = ECKey.generate_key("P-256", {"kid": f"service-{service}", "use": "sig"})
-            path.touch(mode=0o600)
-            path.write_text(json.dumps(key.as_dict(private=True)))
+            write_secret(path, json.dumps(key.as_dict(private=True)))
         key = ECKey.import_key(json.loads(path.read_text()))
         public.append(key.as_dict(private=False))
     (folder / "service-jwks.json").write_text(json.dumps({"keys": public}))
