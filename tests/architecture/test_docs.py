@@ -137,6 +137,8 @@ def test_the_recipe_is_what_it_says() -> None:
 
 def test_the_recipe_begins_where_the_code_is() -> None:
     """The line that it replaces, the migration that it follows, and its contract still fit."""
+    if (ROOT / "protos/crm/sales/v1/competitor.proto").exists():
+        pytest.skip("somebody follows the recipe here")
     declaration = (ROOT / "services/sales/src/sales/service.py").read_text()
     _, collections = [b.text for b in blocks(_RECIPE) if "edit" in b.attributes]
     before = collections.replace(", COMPETITORS", "")
