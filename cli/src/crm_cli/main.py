@@ -1,14 +1,19 @@
 """`crm`: each command is a function in a module of its own, imported when it is called."""
 
 from importlib import import_module
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
-# Command → module and function.
+# Command → module and function, or a group of commands.
 _COMMANDS = {
+    "events": ("crm_cli.operations", "events"),
     "import": ("crm_cli.import_command", "import_file"),
+    "keys": ("crm_cli.operations", "keys"),
+    "migrate": ("crm_cli.operations", "migrate"),
+    "parked": ("crm_cli.parked", "app"),
+    "serve": ("crm_cli.operations", "serve"),
     "up": ("crm_cli.up", "up"),
 }
 
@@ -16,15 +21,18 @@ _COMMANDS = {
 class _LazyCommands(TyperGroup):
     """Imports a command's module only when it is needed: `crm import` needs no service."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return sorted(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
         module, function = _COMMANDS[cmd_name]
+        found = getattr(import_module(module), function)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
         single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(getattr(import_module(module), function))
+        single.command(cmd_name)(found)
         return typer.main.get_command(single)
 
 

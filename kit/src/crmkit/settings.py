@@ -40,6 +40,9 @@ def _addresses(value: Any) -> Any:
     return {name.strip(): address.strip() for name, _, address in pairs}
 
 
+Addresses = Annotated[dict[str, str], NoDecode, BeforeValidator(_addresses)]
+
+
 class ServiceSettings(BaseSettings):
     """What a service needs to run.
 
@@ -57,7 +60,7 @@ class ServiceSettings(BaseSettings):
 
     database_url: SecretStr
     amqp_url: SecretStr | None = None
-    services: Annotated[dict[str, str], NoDecode, BeforeValidator(_addresses)]
+    services: Addresses
     bind_host: str = "127.0.0.1"
     keys_dir: Path
     public_url: str = "http://127.0.0.1:8080"
