@@ -134,7 +134,8 @@ class _Document:
             content = "text/event-stream"
         else:
             content = "application/json"
-        text = "One JSON message in each `data:` line." if rule.server_streaming else "Done."
+        is_stream = content == "text/event-stream"
+        text = "One JSON message in each `data:` line." if is_stream else "Done."
         return {"description": text, "content": {content: {"schema": schema}}}
 
     def _parameters(self, rule: Rule) -> Iterator[dict[str, Any]]:

@@ -174,11 +174,14 @@ class RunningService:
         if collections:
             servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
             servicers[f"{package}.ImportService"] = self._imports()
-            servicers[f"{package}.ExportService"] = ExportService(collections)
+            servicers[f"{package}.ExportService"] = self._exports()
         return servicers
 
     def _imports(self) -> ImportService:
         return ImportService(self.service.name, {c.name: c for c in self.service.collections})
+
+    def _exports(self) -> ExportService:
+        return ExportService({c.name: c for c in self.service.collections})
 
     def _visible(self, call: Call, collection: str) -> RecordScope:
         """The scope in which a caller may read the events of a collection."""
@@ -189,7 +192,9 @@ class RunningService:
         return RecordScope.ALL if found.contract.shared and scope else scope
 
     def _job_handlers(self) -> dict[str, Any]:
-        kit = self._imports().job_handlers() if self.service.collections else {}
+        if not self.service.collections:
+            return {**self.service.jobs}
+        kit = {**self._imports().job_handlers(), **self._exports().job_handlers()}
         return {**kit, **self.service.jobs}
 
     def _relay(self) -> None:

@@ -58,9 +58,7 @@ class Work:
     @property
     def principal(self) -> Principal:
         """Whoever asked for the import, with today's rights."""
-        if self.run.creator is None:
-            return service_principal(self.home.name)
-        return self.home.rights.principal(self.run.creator)
+        return creator(self.home, self.run)
 
     def call(self, verb: str = "Create") -> Call:
         """A piece of this work, in a transaction of its own."""
@@ -79,6 +77,13 @@ class Work:
     def policy(self) -> int:
         """What to do with duplicates."""
         return self.run.specification.duplicate_policy or Policy.SKIP
+
+
+def creator(home: Home, run: runs.Run) -> Principal:
+    """Whoever asked for an import, with today's rights."""
+    if run.creator is None:
+        return service_principal(home.name)
+    return home.rights.principal(run.creator)
 
 
 @dataclass(slots=True)

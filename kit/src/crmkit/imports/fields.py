@@ -1,7 +1,8 @@
 """Where a mapping may write: the fields of a resource and the parts of its composed fields.
 
 `display_name`, `amount` or `amount.currency_code`, `labels.region`, `emails.address` (of one item),
-`stages` (JSON text), `roles` (several, divided by semicolons).
+`stages` or `labels` (JSON text), `roles` (several, divided by semicolons). `crmkit.exports.columns`
+writes what is read here.
 """
 
 import json
@@ -88,13 +89,13 @@ class _Part:
 
 def _part(field: FieldDescriptor, rest: str, path: str) -> _Part:
     if _is_map(field):
-        return _map_entry(field, rest, path)
+        return _map_entry(field, rest)
     if field.message_type is None:
         if rest:
             raise _no_such(path)
         return _several(field) if field.is_repeated else _single(field)
     if field.is_repeated and not rest:
-        return _Part(_json_list(field))
+        return _Part(_json(field))
     group = path.removesuffix(f".{rest}") if rest else path
     kind = field.message_type.full_name
     if kind == "google.type.Money" and not field.is_repeated:
@@ -118,10 +119,9 @@ def _is_map(field: FieldDescriptor) -> bool:
     return bool(field.is_repeated and kind is not None and kind.GetOptions().map_entry)
 
 
-def _map_entry(field: FieldDescriptor, key: str, path: str) -> _Part:
+def _map_entry(field: FieldDescriptor, key: str) -> _Part:
     if not key:
-        msg = f"Name an entry: {path}.<key>."
-        raise InvalidArgument(msg)
+        return _Part(_json(field))
     name = field.name
 
     def write(message: Any, text: str) -> None:
@@ -192,7 +192,7 @@ def _nested(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
     return _Part(write, inner.reference, inner.several, inner.group or group, inner.follows)
 
 
-def _json_list(field: FieldDescriptor) -> Write:
+def _json(field: FieldDescriptor) -> Write:
     name = field.name
 
     def write(message: Any, text: str) -> None:

@@ -14,7 +14,7 @@ from crmkit.collection import Collection
 from crmkit.db import Database
 from crmkit.errors import InvalidArgument
 from crmkit.imports import runs, uploads
-from crmkit.imports.batch import Stopped, Work, write_rows
+from crmkit.imports.batch import Stopped, Work, creator, write_rows
 from crmkit.imports.csv_reader import CsvReader, CsvRow
 from crmkit.imports.links import link_rows
 from crmkit.imports.lookups import Lookups
@@ -62,11 +62,13 @@ class ImportJob:
         header, total = await _survey(home.database, run)
         async with home.database.transaction() as tx:
             await runs.begin(tx, run.id, total)
+        mapper = Mapper(collection, run.specification.mappings)
+        history = creator(home, run).grants.scope(collection.permission("import_history"))
         work = Work(
             home=home,
             collection=collection,
             run=run,
-            mapper=Mapper(collection, run.specification.mappings).bind(header),
+            mapper=mapper.bind(header, history=bool(history)),
             lookups=Lookups(self._collections, growing=collection.name),
             processed=run.processed_rows,
         )

@@ -143,10 +143,11 @@ class Mapper:
         """True if fields are set that otherwise only methods change."""
         return any(s.target.field in self.collection.import_fields for s in self._sources)
 
-    def bind(self, header: Sequence[str]) -> "RowMapper":
+    def bind(self, header: Sequence[str], *, history: bool = False) -> "RowMapper":
         """Finds the columns; raises InvalidArgument where a mapped one is missing.
 
-        A column that is not mapped and has a field's name fills that field.
+        A column that is not mapped and has a field's name fills that field; one of those that only
+        an import of history may set, only where `history` says that the person may.
         """
         places = {name: index for index, name in enumerate(header) if name}
         bound = []
@@ -159,17 +160,18 @@ class Mapper:
             index = places[s.column] if s.column else -1
             bound.append(_Source(s.target, s.column, s.value, s.translations, s.lookup, index))
         mapped = {s.column for s in bound} | {s.target.path for s in bound}
+        allowed = self._importable if history else self.collection.codec.writable
         for name, index in places.items():
             if name not in mapped:
-                bound += self._by_name(name, index)
+                bound += self._by_name(name, index, allowed)
         return RowMapper(self.collection, bound)
 
-    def _by_name(self, name: str, index: int) -> Iterator[_Source]:
+    def _by_name(self, name: str, index: int, allowed: frozenset[str]) -> Iterator[_Source]:
         try:
             found = target(self.collection.contract.message, name)
         except InvalidArgument:
             return
-        if found.field in self.collection.codec.writable:
+        if found.field in allowed:
             yield _Source(found, name, "", {}, "", index)
 
 

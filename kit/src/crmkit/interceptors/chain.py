@@ -138,7 +138,9 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
                 request = _parse(method, data)
                 validate(request)
                 async for response in function(request, call):
-                    await _send_headers(response, call, context)
+                    if call.response_headers:  # once, before the first message
+                        await context.send_initial_metadata(call.response_headers)
+                        call.response_headers = []
                     yield response
             finally:
                 around.admission.leave(method)

@@ -308,7 +308,7 @@ async def test_a_mapping_of_a_missing_column_fails_the_import(customer: ServiceU
     [
         (Field(field="nonsense", column="a"), "import.mappings[0].field"),
         (Field(field="create_time", column="a"), "import.mappings[0].field"),
-        (Field(field="labels", column="a"), "import.mappings[0].field"),
+        (Field(field="emails.nonsense", column="a"), "import.mappings[0].field"),
         (Field(field="display_name"), "import.mappings[0].column"),
         (
             Field(field="owner", column="a", lookup="teams.display_name"),

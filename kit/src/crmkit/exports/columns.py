@@ -1,0 +1,142 @@
+"""The columns of an export: which fields of a resource they hold, and how each becomes text.
+
+The opposite of `crmkit.imports.fields`: a column is named as the import names the field it fills, and
+its text is what the import reads.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+
+from crmkit.collection import Collection
+from crmkit.errors import InvalidArgument
+from crmkit.formulas import guarded
+
+Read = Callable[[Any], str]
+# Says nothing that the name does not say, or is absent from every record that a list shows.
+_LEFT_OUT = frozenset({"delete_time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its header, and its text for a record's message; empty where the field is."""
+
+    path: str
+    text: Read
+
+
+def columns_of(collection: Collection[Any], fields: Sequence[str]) -> list[Column]:
+    """The columns for the fields asked for, or for all where none are.
+
+    Raises:
+        InvalidArgument: A field is unknown, cannot be exported, or is named twice.
+    """
+    descriptor: Any = collection.contract.message.DESCRIPTOR
+    known = ["name", *(n for n in collection.codec.fields if n not in _LEFT_OUT)]
+    columns: list[Column] = []
+    for index, path in enumerate(fields or known):
+        head, _, rest = path.partition(".")
+        if head != "name" and head not in collection.codec.fields:
+            msg = f"There is no field {path} to export."
+            raise _invalid(msg, index)
+        found = list(_columns(descriptor.fields_by_name[head], rest, path))
+        if not found:
+            msg = f"{path} is no column: name {head}, or labels.KEY."
+            raise _invalid(msg, index)
+        if {column.path for column in found} & {column.path for column in columns}:
+            msg = f"The field {path} is named twice."
+            raise _invalid(msg, index)
+        columns += found
+    return columns
+
+
+def _invalid(message: str, index: int) -> InvalidArgument:
+    return InvalidArgument(message, field=f"export.fields[{index}]")
+
+
+def _columns(field: FieldDescriptor, rest: str, path: str) -> Iterator[Column]:
+    kind = field.message_type
+    name = field.name
+    if kind is not None and kind.GetOptions().map_entry:
+        yield Column(path, _map_entry(name, rest) if rest else _json_map(name))
+    elif rest:
+        return
+    elif field.is_repeated:
+        yield Column(path, _several(name) if kind is None else _json_list(name))
+    elif kind is not None and kind.full_name == "google.type.Money":
+        yield Column(path, _if_present(name, _amount))
+        yield Column(f"{path}.currency_code", _if_present(name, lambda m: str(m.currency_code)))
+    elif kind is not None:
+        yield Column(path, _if_present(name, _MESSAGES[kind.full_name]))
+    else:
+        yield Column(path, _scalar(field))
+
+
+def _scalar(field: FieldDescriptor) -> Read:
+    text = _text_of(field)
+    if not field.has_presence:
+        return lambda message: text(getattr(message, field.name))
+    return _if_present(field.name, text)
+
+
+def _text_of(field: FieldDescriptor) -> Callable[[Any], str]:
+    if field.enum_type is not None:
+        names = {v.number: v.name if v.number else "" for v in field.enum_type.values}
+        return names.__getitem__
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return lambda value: "true" if value else "false"
+    if field.cpp_type in {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}:
+        return repr
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return guarded
+    return str
+
+
+def _if_present(name: str, text: Callable[[Any], str]) -> Read:
+    return lambda message: text(getattr(message, name)) if message.HasField(name) else ""
+
+
+def _amount(money: Any) -> str:
+    amount = money.units + Decimal(money.nanos).scaleb(-9)
+    return f"{amount.normalize():f}"
+
+
+def _date(date: Any) -> str:
+    return f"{date.year:04}-{date.month:02}-{date.day:02}"
+
+
+_MESSAGES: dict[str, Callable[[Any], str]] = {
+    "google.protobuf.Timestamp": lambda time: str(time.ToJsonString()),
+    "google.type.Date": _date,
+}
+
+
+def _several(name: str) -> Read:
+    return lambda message: ";".join(getattr(message, name))
+
+
+def _map_entry(name: str, key: str) -> Read:
+    return lambda message: guarded(getattr(message, name).get(key, ""))
+
+
+def _json_map(name: str) -> Read:
+    return lambda message: _json(dict(sorted(getattr(message, name).items())))
+
+
+def _json_list(name: str) -> Read:
+    def read(message: Any) -> str:
+        items = getattr(message, name)
+        return _json(
+            [json_format.MessageToDict(item, preserving_proto_field_name=True) for item in items]
+        )
+
+    return read
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if value else ""

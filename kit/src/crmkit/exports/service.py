@@ -1,0 +1,148 @@
+"""ExportService: the same in every service, over its own collections."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from google.api import httpbody_pb2
+
+from crm.common.v1 import export_pb2
+from crmkit.access import RecordScope
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound, Violation
+from crmkit.exports import runs
+from crmkit.exports.columns import columns_of
+from crmkit.exports.job import ExportJob, list_rpc
+from crmkit.filters import compile_filter
+from crmkit.ids import uuid7
+from crmkit.jobs import JobHandler, enqueue
+from crmkit.names import parse_name
+from crmkit.paging import Order, parse_order_by
+from crmkit.row_pages import page_of_rows
+from crmkit.schema import EXPORT
+
+_JOB = "export"
+_KEPT_FOR = timedelta(days=7)
+_NEWEST_FIRST = [Order("id", EXPORT.c.id, descending=True)]
+
+
+class ExportService:
+    """Starts exports, shows how they go and hands out their files."""
+
+    def __init__(self, collections: Mapping[str, Collection[Any]]) -> None:
+        """Takes the service's collections by name."""
+        self._collections = {name: c for name, c in collections.items() if list_rpc(c)}
+
+    def job_handlers(self) -> dict[str, JobHandler]:
+        """The handler of the jobs that exports are."""
+        return {_JOB: ExportJob(self._collections)}
+
+    async def CreateExport(self, request: export_pb2.CreateExportRequest, call: Call) -> Any:  # noqa: N802
+        """Promises an export, in one transaction with its job."""
+        wanted = request.export
+        collection = self._collections.get(wanted.resource)
+        if collection is None:
+            known = ", ".join(sorted(self._collections))
+            msg = f"{wanted.resource} cannot be exported here; what can is {known}."
+            raise InvalidArgument(msg, field="export.resource")
+        call.principal.require(collection.permission("list"))
+        _check(collection, wanted)
+        await runs.delete_files(call.home.database, call.now - _KEPT_FOR)
+        specification = export_pb2.Export(
+            resource=wanted.resource,
+            filter=wanted.filter,
+            order_by=wanted.order_by,
+            fields=wanted.fields,
+        )
+        run = runs.new_run(uuid7(), call.principal.user, specification, call.now)
+        await runs.insert(call.tx, run)
+        await enqueue(call.tx, _JOB, {"export": str(run.id)}, job_id=run.id)
+        return run.message()
+
+    async def GetExport(self, request: export_pb2.GetExportRequest, call: Call) -> Any:  # noqa: N802
+        """An export with its progress."""
+        return (await self._find(call, request.name)).message()
+
+    async def _find(self, call: Call, name: str) -> runs.Run:
+        run = await runs.find(call.reader, parse_name(name, collection="exports", field="name"))
+        if run is None or not (_sees_all(call) or run.creator == call.principal.user):
+            raise _not_found(name)
+        return run
+
+    async def ListExports(self, request: export_pb2.ListExportsRequest, call: Call) -> Any:  # noqa: N802
+        """The caller's exports, newest first; everyone's with the scope ALL."""
+        query = sa.select(*runs.RUN_COLUMNS)
+        if not _sees_all(call):
+            query = query.where(EXPORT.c.creator == call.principal.user)
+        rows, token = await page_of_rows(call, query, _NEWEST_FIRST, request, "exports")
+        messages = [runs.run_of(row).message() for row in rows]
+        return export_pb2.ListExportsResponse(exports=messages, next_page_token=token)
+
+    async def CancelExport(self, request: export_pb2.CancelExportRequest, call: Call) -> Any:  # noqa: N802
+        """Stops an export after the page at hand."""
+        found = await self._find(call, request.name)
+        run = await runs.lock(call.tx, found.id)
+        if run is None:
+            raise _not_found(request.name)
+        if run.state not in runs.ACTIVE:
+            msg = f"The export has ended: it is {run.state}."
+            raise FailedPrecondition(
+                msg,
+                reason="ILLEGAL_TRANSITION",
+                metadata={"state": run.state, "allowed_methods": ""},
+            )
+        await runs.end(call.tx, run, "CANCELLED")
+        cancelled = await runs.find(call.tx, run.id)
+        assert cancelled is not None  # we hold its lock
+        return cancelled.message()
+
+    async def DownloadExport(  # noqa: N802
+        self, request: export_pb2.DownloadExportRequest, call: Call
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """The file in pieces, for whoever may still list all that is in it."""
+        run = await self._find(call, request.name)
+        _require_file(call, self._collections[run.specification.resource], run)
+        date = run.row["create_time"].date().isoformat()
+        file_name = f"{run.specification.resource}-{date}.csv"
+        call.response_headers.append(("content-disposition", f'attachment; filename="{file_name}"'))
+        empty = True
+        async for piece in runs.file(call.home.database, run):
+            empty = False
+            yield httpbody_pb2.HttpBody(content_type="text/csv; charset=utf-8", data=piece)
+        if empty:
+            msg = "The file of this export is deleted already; export again."
+            raise FailedPrecondition(msg, reason="EXPORT_EXPIRED")
+
+
+def _check(collection: Collection[Any], wanted: export_pb2.Export) -> None:
+    """Raises InvalidArgument, with the fault's place in the request."""
+    columns_of(collection, wanted.fields)
+    try:
+        compile_filter(wanted.filter, collection.listing.filter_fields)
+        parse_order_by(wanted.order_by, collection.listing.order_fields)
+    except InvalidArgument as error:
+        violations = [Violation(f"export.{v.field}", v.description) for v in error.violations]
+        raise InvalidArgument(
+            error.message, reason=error.reason, metadata=error.metadata, violations=violations
+        ) from None
+
+
+def _require_file(call: Call, collection: Collection[Any], run: runs.Run) -> None:
+    """Raises PermissionDenied, NotFound or FailedPrecondition where the file is not to be had."""
+    scope = collection.scope(call, collection.permission("list"))
+    if run.creator != call.principal.user and scope is not RecordScope.ALL:
+        raise _not_found(run.name)
+    if run.state != "SUCCEEDED":
+        msg = f"The export has no file: it is {run.state}."
+        raise FailedPrecondition(msg, reason="EXPORT_NOT_READY", metadata={"state": run.state})
+
+
+def _sees_all(call: Call) -> bool:
+    assert call.method is not None  # only requests come here
+    return call.principal.require(call.method.permission) is RecordScope.ALL
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"There is no {name}.", metadata={"resource": name})

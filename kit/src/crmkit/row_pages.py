@@ -1,0 +1,44 @@
+"""Pages of rows that are no records: imports, their issues, exports."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from crmkit.call import Call
+from crmkit.paging import (
+    Order,
+    decode_token,
+    encode_token,
+    fingerprint,
+    keyset_condition,
+    page_size,
+)
+from crmkit.statements import Row, compile_statement
+
+
+async def page_of_rows(
+    call: Call, query: "sa.Select[Any]", orders: list[Order], request: Any, bound_to: str
+) -> tuple[list[Row], str]:
+    """A page of rows and the token of the next one, empty on the last.
+
+    Args:
+        call: The work at hand.
+        query: What to select; must contain the columns of the order.
+        orders: The order; total.
+        request: A List request with page_size and page_token.
+        bound_to: What a token must not be used apart from.
+
+    Raises:
+        InvalidArgument: `INVALID_FIELD` on page_size, or `INVALID_PAGE_TOKEN`.
+    """
+    size, print_ = page_size(request.page_size), fingerprint(bound_to)
+    if request.page_token:
+        position = decode_token(request.page_token, print_, orders)
+        query = query.where(keyset_condition(orders, position))
+    names = [column.name for column in query.selected_columns]
+    statement = compile_statement(query.order_by(*[o.clause() for o in orders]).limit(size + 1))
+    rows = await call.reader.fetch_all(statement)
+    if len(rows) <= size:
+        return rows, ""
+    last = dict(zip(names, rows[size - 1], strict=True))
+    return rows[:size], encode_token([last[o.column.name] for o in orders], print_)
