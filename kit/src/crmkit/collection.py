@@ -14,32 +14,20 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from crmkit import contract
-from crmkit.access import RecordScope, scope_condition, scope_parameters
+from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec, differ
 from crmkit.errors import Aborted, FailedPrecondition, Failure, InvalidArgument, NotFound
 from crmkit.feed import outbox
-from crmkit.filters import compile_filter
 from crmkit.ids import uuid7
+from crmkit.listing import Listing
 from crmkit.names import parse_name
-from crmkit.paging import (
-    Value,
-    decode_token,
-    encode_token,
-    fingerprint,
-    keyset_condition,
-    parse_order_by,
-)
 from crmkit.publishing import outbox_events
 from crmkit.statements import Statement, compile_statement
 
 E = TypeVar("E", bound=Record)
 Rule = Callable[[Call, E, E | None], Awaitable[None]]
-
-
-# Lists and maps have no order.
-_UNORDERED = {"labels", "json_list", "references"}
 
 
 async def _no_rule(_call: Call, _after: Any, _before: Any) -> None:
@@ -83,10 +71,7 @@ class Collection(Generic[E]):
         self.import_fields = frozenset(import_fields)
         # What a Create method makes and shows once cannot come from a file.
         self.importable = not unstored
-        self.filter_fields = self.codec.filter_fields()
-        self.order_fields = {"id": table.c.id} | {
-            name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED
-        }
+        self.listing = Listing(self.codec)
         columns = self.codec.columns
         by_id = sa.select(*columns).where(table.c.id == sa.bindparam("id", type_=sa.Uuid))
         by_ids = sa.select(*columns).where(
@@ -99,7 +84,6 @@ class Collection(Generic[E]):
         values = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns}
         self._insert = compile_statement(table.insert().values(values))
         self._update = lru_cache(maxsize=512)(self._compile_update)
-        self._first_page = lru_cache(maxsize=512)(self._compile_list)
 
     # -- scope
 
@@ -155,45 +139,7 @@ class Collection(Generic[E]):
     async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:
         """A page of records for a List request, and the token of the next page, empty on the last."""
         scope = self.scope(call, self._required(call))
-        arguments = (request.filter, request.order_by, request.show_deleted)
-        orders = parse_order_by(request.order_by, self.order_fields)
-        print_ = fingerprint(self.name, *arguments)
-        if request.page_token:
-            position = decode_token(request.page_token, print_, orders)
-            statement = self._compile_list(*arguments, scope, position)
-        else:
-            statement = self._first_page(*arguments, scope)
-        parameters = {"row_limit": size + 1, **scope_parameters(call.principal, scope)}
-        rows = await call.reader.fetch_all(statement, parameters)
-        token = ""
-        if len(rows) > size:
-            rows = rows[:size]
-            last = dict(zip((c.name for c in self.codec.columns), rows[-1], strict=True))
-            token = encode_token([last[o.column.name] for o in orders], print_)
-        return [self.codec.from_row(row) for row in rows], token
-
-    def _compile_list(
-        self,
-        filter_text: str,
-        order_by: str,
-        show_deleted: bool,  # noqa: FBT001 - the key of a cache
-        scope: RecordScope,
-        position: Sequence[Value] | None = None,
-    ) -> Statement:
-        orders = parse_order_by(order_by, self.order_fields)
-        conditions = [
-            compile_filter(filter_text, self.filter_fields),
-            scope_condition(self.table, scope),
-            None if show_deleted else self.table.c.delete_time.is_(None),
-            keyset_condition(orders, position) if position is not None else None,
-        ]
-        query = (
-            sa.select(*self.codec.columns)
-            .where(*[c for c in conditions if c is not None])
-            .order_by(*[order.clause() for order in orders])
-            .limit(sa.bindparam("row_limit", type_=sa.Integer))
-        )
-        return compile_statement(query)
+        return await self.listing.page(call, scope, request, size)
 
     async def look_up(
         self, call: Call, field: str, values: Sequence[str]
@@ -201,20 +147,8 @@ class Collection(Generic[E]):
         """Pairs of (value, id) for records whose text field, or `name`, has one of the values."""
         if field == "name":
             return await self._look_up_names(call, values)
-        known = self.filter_fields.get(field)
-        if known is None or known.kind != "text":
-            msg = f"{self.name} cannot be looked up by {field or 'nothing'}."
-            raise InvalidArgument(msg, field="field")
         scope = self.scope(call, self.permission("get"))
-        condition = scope_condition(self.table, scope)
-        query = sa.select(known.column, self.table.c.id).where(
-            known.column == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text))),
-            self.table.c.delete_time.is_(None),
-            *([condition] if condition is not None else []),
-        )
-        parameters = {"values": list(values), **scope_parameters(call.principal, scope)}
-        rows = await call.reader.fetch_all(compile_statement(query), parameters)
-        return [(row[0], row[1]) for row in rows]
+        return await self.listing.look_up(call, scope, field, values)
 
     async def _look_up_names(self, call: Call, names: Sequence[str]) -> list[tuple[str, UUID]]:
         ids = [parse_name(name, collection=self.name, field="values") for name in names]

@@ -28,7 +28,7 @@ def identity(collection: Collection[Any], entity: Any) -> Identity | None:
     if entity.external_id:
         return "external_id", entity.external_id
     field = collection.natural_key
-    known = collection.filter_fields.get(field)
+    known = collection.listing.filter_fields.get(field)
     value = getattr(entity, field, None)
     return (field, value) if known is not None and known.kind == "text" and value else None
 

@@ -1,0 +1,110 @@
+"""Lists of records: filter, order, record scope and keyset paging as one compiled statement."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from crmkit.access import RecordScope, scope_condition, scope_parameters
+from crmkit.aggregate import Record
+from crmkit.call import Call
+from crmkit.codec import Codec
+from crmkit.errors import InvalidArgument
+from crmkit.filters import compile_filter
+from crmkit.paging import (
+    Value,
+    decode_token,
+    encode_token,
+    fingerprint,
+    keyset_condition,
+    parse_order_by,
+)
+from crmkit.statements import Statement, compile_statement
+
+E = TypeVar("E", bound=Record)
+
+# Lists and maps have no order.
+_UNORDERED = {"labels", "json_list", "references"}
+_STATEMENTS_KEPT = 512  # first pages by filter, order and scope
+
+
+class Listing(Generic[E]):
+    """The lists of one collection."""
+
+    def __init__(self, codec: Codec[E]) -> None:
+        """Takes what knows the collection's fields and table."""
+        self._codec = codec
+        self._table = codec.table
+        self.filter_fields = codec.filter_fields()
+        self.order_fields = {"id": codec.table.c.id} | {
+            name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED
+        }
+        self._first_page = lru_cache(maxsize=_STATEMENTS_KEPT)(self._compile)
+
+    async def page(
+        self, call: Call, scope: RecordScope, request: Any, size: int
+    ) -> tuple[list[E], str]:
+        """A page of records within a scope, and the token of the next page, empty on the last.
+
+        Raises:
+            InvalidArgument: `INVALID_FILTER`, `INVALID_ORDER_BY` or `INVALID_PAGE_TOKEN`.
+        """
+        arguments = (request.filter, request.order_by, request.show_deleted)
+        orders = parse_order_by(request.order_by, self.order_fields)
+        bound_to = fingerprint(self._table.name, *arguments)
+        if request.page_token:
+            position = decode_token(request.page_token, bound_to, orders)
+            statement = self._compile(*arguments, scope, position)
+        else:
+            statement = self._first_page(*arguments, scope)
+        parameters = {"row_limit": size + 1, **scope_parameters(call.principal, scope)}
+        rows = await call.reader.fetch_all(statement, parameters)
+        token = ""
+        if len(rows) > size:
+            rows = rows[:size]
+            last = dict(zip((c.name for c in self._codec.columns), rows[-1], strict=True))
+            token = encode_token([last[o.column.name] for o in orders], bound_to)
+        return [self._codec.from_row(row) for row in rows], token
+
+    def _compile(
+        self,
+        filter_text: str,
+        order_by: str,
+        show_deleted: bool,  # noqa: FBT001 - the key of a cache
+        scope: RecordScope,
+        position: Sequence[Value] | None = None,
+    ) -> Statement:
+        orders = parse_order_by(order_by, self.order_fields)
+        conditions = [
+            compile_filter(filter_text, self.filter_fields),
+            scope_condition(self._table, scope),
+            None if show_deleted else self._table.c.delete_time.is_(None),
+            keyset_condition(orders, position) if position is not None else None,
+        ]
+        query = (
+            sa.select(*self._codec.columns)
+            .where(*[c for c in conditions if c is not None])
+            .order_by(*[order.clause() for order in orders])
+            .limit(sa.bindparam("row_limit", type_=sa.Integer))
+        )
+        return compile_statement(query)
+
+    async def look_up(
+        self, call: Call, scope: RecordScope, field: str, values: Sequence[str]
+    ) -> list[tuple[str, UUID]]:
+        """Pairs of (value, id) for records within a scope whose text field has one of the values."""
+        known = self.filter_fields.get(field)
+        if known is None or known.kind != "text":
+            msg = f"{self._table.name} cannot be looked up by {field or 'nothing'}."
+            raise InvalidArgument(msg, field="field")
+        condition = scope_condition(self._table, scope)
+        query = sa.select(known.column, self._table.c.id).where(
+            known.column == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text))),
+            self._table.c.delete_time.is_(None),
+            *([condition] if condition is not None else []),
+        )
+        parameters = {"values": list(values), **scope_parameters(call.principal, scope)}
+        rows = await call.reader.fetch_all(compile_statement(query), parameters)
+        return [(row[0], row[1]) for row in rows]
