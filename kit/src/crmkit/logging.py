@@ -3,6 +3,10 @@
 import logging
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+# Without the values of variables: they may be personal, or secret.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
 def configure(level: str = "info", *, service: str = "") -> None:
@@ -13,7 +17,7 @@ def configure(level: str = "info", *, service: str = "") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -35,7 +35,8 @@ class Statement:
 def compile_statement(clause: sa.ClauseElement) -> Statement:
     """Compiles a Core statement for psycopg; bind parameters without a value must be given later."""
     compiled = clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    assert isinstance(compiled, SQLCompiler)
+    if not isinstance(compiled, SQLCompiler):  # a CREATE statement has no parameters
+        return Statement(str(compiled), {})
     constants = {}
     for name, value in (compiled.params or {}).items():
         bind = compiled.binds.get(name)
