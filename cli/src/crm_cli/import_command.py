@@ -3,26 +3,21 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crm_cli.api import Api, ApiError
 from crm_cli.import_mapping import BadOptionError, mappings
+from crm_cli.runs import ERRORS, count, ended, progress_bar, upload
 from crmkit import contract
 
 ROWS_FAILED = 3
 _CHUNK_BYTES = 256 * 1024
-_SECONDS_BETWEEN_LOOKS = 0.25
 _ISSUES_SHOWN = 20
-_ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Duplicates(StrEnum):
@@ -78,12 +73,12 @@ def import_file(
         service = _service_of(resource)
         wanted = mappings(columns, fixed, values, lookups)
     except BadOptionError as error:
-        _errors.print(f"crm import: {escape(str(error))}")
+        ERRORS.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(2) from error
     try:
         outcome = _run(Api(), service, resource, file, wanted, on_duplicate)
     except ApiError as error:
-        _errors.print(f"crm import: {escape(str(error))}")
+        ERRORS.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(1) from error
     if as_json:
         print(json.dumps(outcome, ensure_ascii=False, indent=2))
@@ -91,7 +86,7 @@ def import_file(
         _tell(outcome)
     if outcome["state"] != "SUCCEEDED":
         raise typer.Exit(1)
-    if _count(outcome, "failed_count"):
+    if count(outcome, "failed_count"):
         raise typer.Exit(ROWS_FAILED)
 
 
@@ -117,70 +112,40 @@ def _run(
     on_duplicate: Duplicates,
 ) -> dict[str, Any]:
     """Sends the file up, starts the import, waits for its end; answers it with its first issues."""
-    with _progress() as progress:
-        upload = _upload(api, service, file, progress)
+    with progress_bar() as progress:
+        sent = upload(api, service, _chunks(file), file.stat().st_size, progress)
         body = {
             "resource": resource,
-            "upload": upload,
+            "upload": sent["name"],
             "mappings": wanted,
             "duplicate_policy": on_duplicate.name,
         }
         started = time.monotonic()
-        run: dict[str, Any] = api.post(f"/v1/{service}/imports", body)
-        task = progress.add_task("Importing", total=None)
-        while run["state"] not in _ENDED:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            run = api.get(f"/v1/{service}/{run['name']}")
-            total = _count(run, "total_rows") or None
-            progress.update(task, completed=_count(run, "processed_rows"), total=total)
+        begun = api.post(f"/v1/{service}/imports", body)
+        run: dict[str, Any] = ended(api, service, begun, progress, "Importing")
         run["seconds"] = round(time.monotonic() - started, 3)
     path = f"/v1/{service}/{run['name']}/issues"
     run["issues"] = api.get(path, page_size=_ISSUES_SHOWN).get("issues", [])
     return run
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(
-        *columns, console=_errors, transient=True, disable=not _errors.is_terminal
-    ) as progress:
-        yield progress
-
-
-def _upload(api: Api, service: str, file: Path, progress: Progress) -> str:
-    size = file.stat().st_size
-    task = progress.add_task("Sending", total=size)
-
-    def chunks() -> Iterator[bytes]:
-        with file.open("rb") as content:
-            while chunk := content.read(_CHUNK_BYTES):
-                yield chunk
-                progress.advance(task, len(chunk))
-
-    name: str = api.upload(f"/v1/{service}/uploads", chunks(), size)["name"]
-    progress.remove_task(task)
-    return name
-
-
-def _count(run: dict[str, Any], name: str) -> int:
-    return int(run.get(name, 0))
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as content:
+        while chunk := content.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _tell(run: dict[str, Any]) -> None:
     if run["state"] != "SUCCEEDED":
         print(f"{run['state']}: {run.get('error_message', '')}")
     kinds = ("created", "updated", "skipped", "failed", "warning")
-    counts = ", ".join(f"{_count(run, f'{kind}_count'):,} {kind}" for kind in kinds)
-    rows = _count(run, "processed_rows")
+    counts = ", ".join(f"{count(run, f'{kind}_count'):,} {kind}" for kind in kinds)
+    rows = count(run, "processed_rows")
     print(f"{run['resource']}: {rows:,} rows in {run['seconds']} s: {counts}")
     for issue in run["issues"]:
         field = f" {issue['field']}" if issue.get("field") else ""
         severity = issue["severity"].lower()
         print(f"  line {issue['row']}{field}: {severity} {issue['reason']}: {issue['message']}")
-    more = _count(run, "failed_count") + _count(run, "warning_count") - len(run["issues"])
+    more = count(run, "failed_count") + count(run, "warning_count") - len(run["issues"])
     if more > 0 and len(run["issues"]) == _ISSUES_SHOWN:
         print(f"  … and more: GET {run['name']}/issues")
