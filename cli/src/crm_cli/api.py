@@ -1,8 +1,14 @@
-"""The system as the command line reaches it: REST through the gateway, signed in by environment."""
+"""The system as the command line reaches it: REST through the gateway.
 
+Where the environment names neither a system nor a person, it is the system that `crm up` has made
+here, and its administrator.
+"""
+
+import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,7 +37,8 @@ class Api:
     """Calls with JSON; signs in when first needed and again when the token has expired."""
 
     def __init__(self) -> None:
-        self.url = os.environ.get("CRM_URL", "http://127.0.0.1:8080").rstrip("/")
+        here = f"http://127.0.0.1:{os.environ.get('CRM_PORT', '8080')}"
+        self.url = os.environ.get("CRM_URL", here).rstrip("/")
         self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT)
         self._token = os.environ.get("CRM_API_KEY", "")
 
@@ -102,13 +109,26 @@ class Api:
         return True
 
     def _sign_in(self) -> str:
-        email, password = os.environ.get("CRM_EMAIL"), os.environ.get("CRM_PASSWORD")
+        email, password = os.environ.get("CRM_EMAIL", ""), os.environ.get("CRM_PASSWORD", "")
+        # A password kept here is never sent to a system somewhere else.
+        if not email and not password and "CRM_URL" not in os.environ:
+            email, password = _administrator_here()
         if not email or not password:
             msg = "Set CRM_API_KEY, or CRM_EMAIL and CRM_PASSWORD, to sign in."
             raise ApiError(msg)
         body = {"email": email, "password": password}
         token: str = _answer(self._request("POST", "/v1/sessions", json=body))["access_token"]
         return token
+
+
+def _administrator_here() -> tuple[str, str]:
+    """Address and first password of the administrator of a system that `crm up` has made here."""
+    kept = Path(os.environ.get("CRM_DATA_DIR", "data")) / "admin.json"
+    try:
+        administrator = json.loads(kept.read_text())
+        return administrator["email"], administrator["password"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", ""
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -8,7 +8,9 @@ from typer.core import TyperGroup
 
 # Command → module and function, or a group of commands.
 _COMMANDS = {
+    "demo": ("crm_cli.demo.command", "demo"),
     "events": ("crm_cli.operations", "events"),
+    "export": ("crm_cli.export_command", "export_file"),
     "import": ("crm_cli.import_command", "import_file"),
     "keys": ("crm_cli.operations", "keys"),
     "migrate": ("crm_cli.operations", "migrate"),
