@@ -112,7 +112,7 @@ async def test_an_exported_file_imports_again_as_equal_records(
         ada,
         display_name="=Round(1,2)",
         legal_name="'=guarded already",
-        industry="-minus; and\r\na \"quoted\" line",
+        industry='-minus; and\r\na "quoted" line',
         kind=account_pb2.Account.ORGANISATION,
         partner=True,
         founded_year=1912,
@@ -227,7 +227,7 @@ async def test_an_export_goes_on_where_a_worker_died(postgres: TestServer) -> No
         ada = await customer.person("customer.*")
         rows = "".join(f"Crash {n}\n" for n in range(3500))
         home = customer.running.home
-        jobs = customer.running._job_handlers()  # noqa: SLF001 - only to fill the collection
+        jobs = customer.running._job_handlers()
         filling = asyncio.create_task(JobRunner(home, jobs).run(asyncio.Event()))
         await imported(customer, ada, f"display_name\n{rows}".encode())
         filling.cancel()
