@@ -15,27 +15,19 @@ from crmkit.db import Database
 from crmkit.errors import InvalidArgument, Unavailable
 from crmkit.ids import uuid7
 from crmkit.jobs import JobRunner, enqueue
-from crmkit.schema import create_platform_tables
 from crmkit.statements import compile_statement
 from crmkit.testing import eventually
-from crmkit.testing.postgres import TestServer
+from crmkit.testing.postgres import TestServer, create_platform_tables
 
 Handler = Callable[[Call, dict[str, Any]], Awaitable[None]]
 _JOBS = compile_statement(sa.text("SELECT state, attempts, failures, error FROM job"))
-
-
-def _prepare(url: str) -> None:
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.begin() as connection:
-        create_platform_tables(connection)
-    engine.dispose()
 
 
 @pytest_asyncio.fixture
 async def database(
     postgres: TestServer, new_database: Callable[[str | None], str]
 ) -> AsyncIterator[Database]:
-    opened = Database(new_database(postgres.template_database("jobs", _prepare)))
+    opened = Database(new_database(postgres.template_database("platform", create_platform_tables)))
     await opened.open()
     yield opened
     await opened.close()

@@ -145,8 +145,9 @@ class JobRunner:
             if job is not None:
                 await self._run(job)
                 continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._poll_seconds)
+            with suppress(TimeoutError):  # not wait_for: before Python 3.12 it can swallow a cancel
+                async with asyncio.timeout(self._poll_seconds):
+                    await stop.wait()
 
     async def _take(self) -> _Job | None:
         lease = uuid7()

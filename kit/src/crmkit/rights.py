@@ -164,7 +164,8 @@ class Rights:
                     await self.reload()
                     seen = row
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _SECONDS_BETWEEN_RELOADS)
+                async with asyncio.timeout(_SECONDS_BETWEEN_RELOADS):
+                    await stop.wait()
 
 
 # -- events of identity that change rights

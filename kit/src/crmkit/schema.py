@@ -1,7 +1,6 @@
 """The kit's own tables in every service's database.
 
-A service's first migration creates them with `create_platform_tables`; later changes come as functions of
-their own, called by a further migration of each service.
+What migrations do to them stands in `platform_tables`.
 """
 
 import sqlalchemy as sa
@@ -238,16 +237,3 @@ EXPORT_CHUNK = sa.Table(
     sa.Column("index", sa.Integer, primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
-
-
-def create_platform_tables(connection: sa.Connection) -> None:
-    """Creates the kit's tables; the first migration of every service calls this."""
-    PLATFORM.create_all(connection)
-    connection.execute(
-        sa.text("INSERT INTO relay_state VALUES (true, gen_random_uuid(), 0, 0, ''::bytea)")
-    )
-
-
-def drop_platform_tables(connection: sa.Connection) -> None:
-    """Drops the kit's tables again."""
-    PLATFORM.drop_all(connection)

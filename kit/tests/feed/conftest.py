@@ -10,7 +10,6 @@ from uuid import UUID
 import grpc
 import psycopg
 import pytest
-import sqlalchemy as sa
 
 from crm.common.v1 import feed_pb2
 from crm.customer.v1 import account_pb2
@@ -27,9 +26,9 @@ from crmkit.feed.outbox import OutboxEvent
 from crmkit.feed.pull import GrpcPuller
 from crmkit.feed.sequencer import Sequencer
 from crmkit.ids import uuid7
-from crmkit.schema import create_platform_tables
 from crmkit.statements import Statement
 from crmkit.testing import free_port
+from crmkit.testing.postgres import create_platform_tables
 
 # What a consumer applied; no unique key, so that a second application would show.
 _LEDGER = """
@@ -47,12 +46,9 @@ _READ_LEDGER = Statement("SELECT feed_seq, subject, version FROM ledger ORDER BY
 
 
 def prepare(url: str) -> None:
-    engine = sa.create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sa.NullPool
-    )
-    with engine.begin() as connection:
-        create_platform_tables(connection)
-        connection.exec_driver_sql(_LEDGER)
+    create_platform_tables(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_LEDGER)
 
 
 def new_event(subject: str, version: int = 1, **changes: Any) -> OutboxEvent:

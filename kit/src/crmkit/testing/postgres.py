@@ -4,6 +4,12 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+
+from crmkit import platform_tables
 from crmkit.postgres_databases import create_database, drop_database
 
 
@@ -60,3 +66,12 @@ class TestServer:
         create_database(self.server_url, database, template)
         self._databases.add(database)
         return database
+
+
+def create_platform_tables(url: str) -> None:
+    """Prepares an empty database with the kit's own tables, as a service's first migration does."""
+    engine = sa.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sa.NullPool
+    )
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        platform_tables.create_first()

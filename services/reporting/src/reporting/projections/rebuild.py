@@ -110,7 +110,8 @@ async def rebuild_diverged(home: Home, stop: asyncio.Event) -> None:
             if consumer.status.state is ConsumerState.DIVERGED:
                 await _rebuild_if_still(home.database, consumer)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _SECONDS_BETWEEN_LOOKS)
+            async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):
+                await stop.wait()
 
 
 async def _rebuild_if_still(database: Database, consumer: Consumer) -> None:

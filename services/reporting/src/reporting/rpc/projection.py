@@ -3,27 +3,20 @@
 import asyncio
 
 import grpc
-import sqlalchemy as sa
 
 from crm.reporting.v1 import projection_pb2 as pb
 from crmkit.call import Call, Home
 from crmkit.errors import Failure
 from crmkit.feed.parking import count_parked
 from crmkit.feed.pull import GrpcPuller
-from crmkit.schema import CONSUMER_CURSOR
-from crmkit.statements import compile_statement
 from reporting.projections.handlers import sources
 from reporting.projections.rebuild import is_running, request_rebuild
 from reporting.queries.freshness import data_times
-from reporting.storage.facts import rebuild_history
+from reporting.queries.status import applied_sequences, last_rebuild
 from reporting.storage.facts_hash import facts_hash
 
 _SECONDS_FOR_A_HEAD = 2.0
 _UNKNOWN = -1
-_READ_APPLIED = compile_statement(
-    sa.select(CONSUMER_CURSOR.c.source, CONSUMER_CURSOR.c.applied_seq)
-)
-_READ_LAST_REBUILD = compile_statement(sa.select(sa.func.max(rebuild_history.c.rebuild_time)))
 
 
 class ProjectionService:
@@ -49,7 +42,7 @@ class ProjectionService:
 async def _status(home: Home) -> pb.ProjectionStatus:
     database = home.database
     heads = await asyncio.gather(*(_head(home, source) for source in sources()))
-    applied: dict[str, int] = dict(await database.fetch_all(_READ_APPLIED))
+    applied = await applied_sequences(database)
     parked, times = await count_parked(database), await data_times(home)
     status = pb.ProjectionStatus(state=pb.ProjectionStatus.LIVE)
     for source, head in zip(sources(), heads, strict=True):
@@ -66,9 +59,9 @@ async def _status(home: Home) -> pb.ProjectionStatus:
             status.state = pb.ProjectionStatus.CATCHING_UP
     if await is_running(database):
         status.state = pb.ProjectionStatus.REBUILDING
-    row = await database.fetch_one(_READ_LAST_REBUILD)
-    if row is not None and row[0] is not None:
-        status.rebuild_time.FromDatetime(row[0])
+    rebuilt = await last_rebuild(database)
+    if rebuilt is not None:
+        status.rebuild_time.FromDatetime(rebuilt)
     return status
 
 
