@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid5
 
-from crmkit.clock import now
 from crmkit.clock import clock as wall_clock
+from crmkit.clock import now
 from crmkit.ids import uuid5_of, uuid7
 
 

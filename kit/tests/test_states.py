@@ -1,7 +1,7 @@
 """A state changes only as its table says."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import pytest
 
@@ -9,7 +9,7 @@ from crmkit.errors import FailedPrecondition
 from crmkit.states import Cell, StateMachine
 
 
-class State(str, Enum):
+class State(StrEnum):
     """States as a domain module writes them."""
 
     OPEN = "OPEN"
