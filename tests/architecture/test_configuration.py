@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crm_cli.system import SystemOptions
-from crm_cli.up import options_from_environment
+from crm_cli.up_settings import from_environment
 from crmkit.settings import KNOWN_ELSEWHERE, PREFIX, ServiceSettings
 from gateway.settings import edge_settings, envoy_settings
 from identity.settings import IdentitySettings
@@ -52,7 +52,7 @@ def test_defaults_of_crm_up_are_as_listed(monkeypatch: pytest.MonkeyPatch) -> No
     """As `crm up` reads them from an environment that says nothing."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    options: SystemOptions = options_from_environment()
+    options: SystemOptions = from_environment().options()
     found = {f"{PREFIX}{name.upper()}": _shown(value) for name, value in vars(options).items()}
     compared = (set(found) & set(_SETTINGS)) - _OTHER_IN_UP - {"CRM_SERVICES"}
     assert len(compared) > 7

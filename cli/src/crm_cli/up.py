@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-import os
 import signal
-from pathlib import Path
 
 import typer
 import uvloop
 from rich.console import Console
 
 from crm_cli.system import StartFailedError, System, SystemOptions, running_system
+from crm_cli.up_settings import from_environment
 from crmkit import logging
 from crmkit.errors import Failure
-from gateway.settings import SettingsError
+from crmkit.settings import SettingsError
 
 console = Console(stderr=True, highlight=False)
 
@@ -22,40 +21,15 @@ def up() -> None:
     """Runs the whole system until Ctrl-C.
 
     Settings by environment: CRM_DATA_DIR, CRM_HOST, CRM_PORT, CRM_PUBLIC_URL, CRM_ADMIN_EMAIL,
-    CRM_ADMIN_PASSWORD, CRM_AMQP_URL, CRM_CORS_ORIGINS, CRM_RATE_LIMIT, CRM_REFLECTION.
+    CRM_ADMIN_PASSWORD, CRM_AMQP_URL, CRM_CORS_ORIGINS, CRM_RATE_LIMIT, CRM_REFLECTION, CRM_LOG_LEVEL.
     """
-    logging.configure(os.environ.get("CRM_LOG_LEVEL", "warning"))
     try:
-        uvloop.run(_run(options_from_environment()))
+        settings = from_environment()
+        logging.configure(settings.log_level)
+        uvloop.run(_run(settings.options()))
     except (StartFailedError, Failure, SettingsError, OSError) as error:
         console.print(f"[red]crm up:[/red] {error}")
         raise typer.Exit(1) from error
-
-
-def options_from_environment() -> SystemOptions:
-    """Reads the settings of `crm up`; raises StartFailedError for a port that is no port."""
-    environ = os.environ
-    port = environ.get("CRM_PORT", "8080")
-    if not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
-        msg = f"CRM_PORT: {port!r} is not a port"
-        raise StartFailedError(msg)
-    rate_limit = environ.get("CRM_RATE_LIMIT", "6000")
-    if not rate_limit.isdecimal():
-        msg = f"CRM_RATE_LIMIT: {rate_limit!r} is not a number"
-        raise StartFailedError(msg)
-    origins = environ.get("CRM_CORS_ORIGINS", "")
-    return SystemOptions(
-        data_dir=Path(environ.get("CRM_DATA_DIR", "data")),
-        host=environ.get("CRM_HOST", "127.0.0.1"),
-        port=int(port),
-        public_url=environ.get("CRM_PUBLIC_URL", ""),
-        admin_email=environ.get("CRM_ADMIN_EMAIL", "admin@example.com"),
-        admin_password=environ.get("CRM_ADMIN_PASSWORD", ""),
-        amqp_url=environ.get("CRM_AMQP_URL", ""),
-        rate_limit=int(rate_limit),
-        reflection=environ.get("CRM_REFLECTION", "on") == "on",
-        cors_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
-    )
 
 
 async def _run(options: SystemOptions) -> None:

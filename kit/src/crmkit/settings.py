@@ -84,6 +84,7 @@ def load(settings: type[S], environ: Mapping[str, str] | None = None, **given: A
     ours = {k: v for k, v in environ.items() if k.startswith(PREFIX)}
     fields = {f"{PREFIX}{name.upper()}": name for name in settings.model_fields}
     values: dict[str, Any] = dict(given)
+    known = KNOWN_ELSEWHERE | {f"{PREFIX}{name.upper()}" for name in ServiceSettings.model_fields}
     faults = []
     for name, value in sorted(ours.items()):
         plain = name.removesuffix("_FILE")
@@ -94,7 +95,7 @@ def load(settings: type[S], environ: Mapping[str, str] | None = None, **given: A
                 values.setdefault(fields[plain], Path(value).read_text(encoding="utf-8").strip())
             except OSError as error:
                 faults.append(f"{name}: {error.strerror}")
-        elif name not in KNOWN_ELSEWHERE and plain not in KNOWN_ELSEWHERE:
+        elif name not in known and plain not in known:
             faults.append(f"{name}: there is no such setting")
     try:
         loaded = settings.model_validate(values)

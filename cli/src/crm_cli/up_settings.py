@@ -1,0 +1,55 @@
+"""What `crm up` reads from the environment; faults are told all at once."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from crm_cli.system import SystemOptions
+from crmkit.settings import PREFIX, load
+
+
+def _origins(value: Any) -> Any:
+    """`https://a.example,https://b.example` as a tuple."""
+    if not isinstance(value, str):
+        return value
+    return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+
+class UpSettings(BaseSettings):
+    """The settings of `crm up`; docs/operations/configuration.md explains each."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(gt=0, lt=65536)] = 8080
+    public_url: str = ""
+    admin_email: str = "admin@example.com"
+    admin_password: SecretStr = SecretStr("")
+    amqp_url: SecretStr = SecretStr("")
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
+    rate_limit: Annotated[int, Field(gt=0)] = 6000
+    reflection: Literal["on", "off"] = "on"
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+
+    def options(self) -> SystemOptions:
+        """The same, as the system takes it."""
+        return SystemOptions(
+            data_dir=self.data_dir,
+            host=self.host,
+            port=self.port,
+            public_url=self.public_url,
+            admin_email=self.admin_email,
+            admin_password=self.admin_password.get_secret_value(),
+            amqp_url=self.amqp_url.get_secret_value(),
+            rate_limit=self.rate_limit,
+            reflection=self.reflection == "on",
+            cors_origins=self.cors_origins,
+        )
+
+
+def from_environment() -> UpSettings:
+    """Reads the settings; raises SettingsError naming every unknown and wrong one."""
+    return load(UpSettings)
