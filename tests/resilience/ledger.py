@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+
 from crmkit.testing import eventually
 
 from .processes import ADMIN
@@ -192,3 +193,18 @@ class Ledger:
             await eventually(equal, timeout=seconds)
         except AssertionError:
             assert await reported() == wanted, f"seed {self.seed}"
+
+    async def require_rebuild_equal(self, http: httpx.AsyncClient) -> None:
+        """The facts equal a fresh rebuild, hash for hash."""
+        url, params = "/v1/reporting/projection", {"hash_facts": True}
+        before = (await http.get(url, params=params)).json()["facts_hash"]
+        (await http.post(f"{url}:rebuild", json={})).raise_for_status()
+
+        async def rebuilt() -> str | None:
+            status = await http.get(url, params=params)
+            if status.status_code != httpx.codes.OK or status.json()["state"] != "LIVE":
+                return None
+            found: dict[str, str] = status.json()
+            return found["facts_hash"] if found.get("rebuild_time") else None
+
+        assert await eventually(rebuilt, timeout=30) == before, f"seed {self.seed}"

@@ -45,10 +45,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def program(pid: int) -> str:
-    """The first word of a process's command line."""
+def command_line(pid: int) -> str:
+    """A process's command line; empty if it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
 
@@ -141,7 +141,11 @@ class CrmUp:
         found = descendants(self.child.pid)
         if not programs:
             return found
-        return [pid for pid in found if any(name in program(pid) for name in programs)]
+        return [
+            pid
+            for pid in found
+            if any(name in command_line(pid).split(" ")[0] for name in programs)
+        ]
 
     def end(self) -> None:
         """Whatever the test did: nothing of it runs afterwards."""

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+
 from crmkit.testing import eventually
 
 from .ledger import Ledger, signed_in
@@ -78,20 +79,11 @@ async def test_nothing_acknowledged_is_lost_by_sigkill(
 
 
 async def test_reports_equal_a_rebuild_after_all_that(
-    crm: CrmUp, ledger: Ledger, http: httpx.AsyncClient
+    ledger: Ledger, http: httpx.AsyncClient
 ) -> None:
     """G6: the read model equals a fresh rebuild, hash for hash."""
     await ledger.require_reported(http)
-    before = (await http.get("/v1/reporting/projection", params={"hash_facts": True})).json()
-    (await http.post("/v1/reporting/projection:rebuild", json={})).raise_for_status()
-
-    async def rebuilt() -> str | None:
-        url, params = "/v1/reporting/projection", {"hash_facts": True}
-        status = (await http.get(url, params=params)).json()
-        done = status["state"] == "LIVE" and status.get("rebuild_time")
-        return status["facts_hash"] if done else None
-
-    assert await eventually(rebuilt, timeout=30) == before["facts_hash"], f"seed {SEED}"
+    await ledger.require_rebuild_equal(http)
 
 
 async def test_sigterm_under_load_fails_no_request_under_way(
@@ -163,6 +155,7 @@ async def test_a_second_system_on_the_folder_is_refused_and_the_first_goes_on(
 async def test_a_taken_port_is_named_and_nothing_is_left(
     crm: CrmUp, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
+    assert (await http.get("/readyz")).status_code == httpx.codes.OK
     second = CrmUp(tmp_path, CRM_PORT=str(crm.port))
     second.launch()
     parts: set[int] = set()
