@@ -7,6 +7,7 @@ and publishes events, `consume` applies other services' events, `jobs` works off
 import asyncio
 import gc
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
@@ -25,6 +26,7 @@ from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
 from crmkit.db import Database, Transaction
+from crmkit.errors import Failure
 from crmkit.exports.service import ExportService
 from crmkit.feed.consumer import Consumer
 from crmkit.feed.event_service import EventService
@@ -44,12 +46,12 @@ from crmkit.references import References
 from crmkit.rights import Rights
 from crmkit.service import EventHandler, Service
 from crmkit.service_tokens import ServiceKeys
-from crmkit.settings import ServiceSettings, load
+from crmkit.settings import ServiceSettings, SettingsError, load
 from crmkit.statements import compile_statement
 
 ROLES = ("serve", "relay", "consume", "jobs")
 _GRACE_SECONDS = 10.0
-_DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 3.0  # longer than the gateway needs to hear of it
 _FIRST_START_LOCK = 0x43524D31
 _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
@@ -127,8 +129,10 @@ class RunningService:
         gc.set_threshold(10_000, 20, 50)
 
     async def ready(self) -> None:
-        """Waits until identity's feed has been read once, then reports SERVING."""
-        while not self.home.rights.complete():  # noqa: ASYNC110 - once, while starting
+        """Waits until identity's feed has been read once, then reports SERVING; or until it stops."""
+        while not self.home.rights.complete():
+            if self._stop.is_set():
+                return
             await asyncio.sleep(0.02)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
@@ -303,10 +307,16 @@ async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] 
 
 
 def main(service: Service, roles: Iterable[str] = ROLES) -> None:
-    """The entry point of a service's process."""
-    settings = load(service.settings)
+    """The entry point of a service's process; what keeps it from starting is told in plain words."""
+    try:
+        settings = load(service.settings)
+    except SettingsError as error:
+        sys.exit(f"{service.name} cannot start:\n{error}")
     logging.configure(settings.log_level, service=service.name)
     if settings.metrics_port:
         prometheus_client.start_http_server(settings.metrics_port, addr=settings.bind_host)
-    with suppress(KeyboardInterrupt):
-        uvloop.run(run(service, settings, roles))
+    try:
+        with suppress(KeyboardInterrupt):
+            uvloop.run(run(service, settings, roles))
+    except Failure as error:
+        sys.exit(f"{service.name} cannot start: {error}")
