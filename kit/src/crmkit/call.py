@@ -45,10 +45,12 @@ class Call:
         tx: The transaction; begins with its first statement.
         correlation_id: The request that started it all.
         causation_id: The event that caused this work, if any.
+        traceparent: W3C trace context of this work, for what it causes.
         imported: True while an import writes: automations stay quiet.
         method: The RPC being answered; None while applying events or running jobs.
         metadata: The request's metadata, lower-case keys.
         response_headers: Metadata to send before the answer.
+        span: The request's span while tracing is on.
         state: What parts of the same work tell one another.
     """
 
@@ -63,6 +65,7 @@ class Call:
     method: "Method | None" = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     response_headers: list[tuple[str, str]] = field(default_factory=list)
+    span: Any = None
     state: dict[Any, Any] = field(default_factory=dict)
 
     @property

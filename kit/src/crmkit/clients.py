@@ -53,7 +53,8 @@ class Clients:
             identity: tuple[tuple[str, str], ...] = (("authorization", authorization),)
         else:
             identity = self.as_service(call.principal.name if call.principal.user else "")
-        return (*identity, ("x-request-id", call.correlation_id))
+        trace = (("traceparent", call.traceparent),) if call.traceparent else ()
+        return (*identity, ("x-request-id", call.correlation_id), *trace)
 
     async def call(
         self,

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 import structlog
 from psycopg.types.json import Jsonb
 
+from crmkit import telemetry
 from crmkit.access import service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.db import Transaction
@@ -138,7 +139,10 @@ class JobRunner:
                 group.create_task(self._work(stop))
 
     async def _work(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+        this = asyncio.current_task()
+        assert this is not None
+        # A cancel that arrives while a driver cleans up may be swallowed there; it is still counted.
+        while not stop.is_set() and not this.cancelling():
             job = None
             with suppress(psycopg.Error, Unavailable, ResourceExhausted):  # the database is away
                 job = await self._take()
@@ -180,7 +184,8 @@ class JobRunner:
         """Runs the handler; what it wrote in the call's transaction commits with the job's end."""
         call = new_call(self._home, service_principal(self._home.name))
         try:
-            await self._handlers[job.kind](call, job.arguments)
+            with telemetry.work(f"job {job.kind}", call, job=str(job.id)):
+                await self._handlers[job.kind](call, job.arguments)
             mine = await call.tx.fetch_one(_DONE, {"id": job.id, "lease": job.lease})
             if mine is not None:
                 await call.tx.commit()

@@ -21,13 +21,14 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from crmkit import clock, logging, migrations, references, rights
+from crmkit import clock, logging, migrations, references, rights, telemetry
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
 from crmkit.db import Database, Transaction
 from crmkit.errors import Failure
 from crmkit.exports.service import ExportService
+from crmkit.feed import gauges
 from crmkit.feed.consumer import Consumer
 from crmkit.feed.event_service import EventService
 from crmkit.feed.events import Event
@@ -123,6 +124,9 @@ class RunningService:
             self._run(JobRunner(self.home, self._job_handlers()).run(self._stop))
         for loop in self.service.loops:
             self._run(loop(self.home, self._stop))
+        if self.settings.metrics_port:
+            broker = self.settings.amqp_url is not None
+            self._run(gauges.keep_measured(self.home, self._stop, broker=broker))
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -315,6 +319,8 @@ def main(service: Service, roles: Iterable[str] = ROLES) -> None:
     logging.configure(settings.log_level, service=service.name)
     if settings.metrics_port:
         prometheus_client.start_http_server(settings.metrics_port, addr=settings.bind_host)
+    if settings.otlp_endpoint:
+        telemetry.start_tracing(service.name, settings.otlp_endpoint)
     try:
         with suppress(KeyboardInterrupt):
             uvloop.run(run(service, settings, roles))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from crmkit import telemetry
 from crmkit.call import Call
 from crmkit.clock import now
 from crmkit.db import Database, Transaction
@@ -153,7 +154,12 @@ class Consumer:
     async def handle(self, event: Event, tx: Transaction) -> None:
         """Runs the event's handlers in a transaction."""
         for handler in self._handlers_of(event):
-            await handler(event, self._make_call(tx, event))
+            call = self._make_call(tx, event)
+            if not call.traceparent:  # an event of a time without traces, or a rebuild
+                await handler(event, call)
+                continue
+            with telemetry.work(event.routing_key, call, feed_seq=event.feed_seq):
+                await handler(event, call)
 
     # -- applying
 

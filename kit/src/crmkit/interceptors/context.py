@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 
-from crmkit import clock
+from crmkit import clock, telemetry
 from crmkit.access import ANONYMOUS
 from crmkit.call import Call, Home
 from crmkit.contract import Method
@@ -56,7 +56,7 @@ def call_of(method: Method, context: Any, home: Home) -> Call:
     """The call of a request: its metadata and its request id, from the caller or new."""
     pairs = context.invocation_metadata() or ()
     metadata = {key: value for key, value in pairs if isinstance(value, str)}
-    return Call(
+    call = Call(
         home=home,
         principal=ANONYMOUS,
         now=clock.now(),
@@ -66,6 +66,8 @@ def call_of(method: Method, context: Any, home: Home) -> Call:
         method=method,
         metadata=metadata,
     )
+    telemetry.request_began(method.path, call)
+    return call
 
 
 def seconds_left(context: Any) -> float:
@@ -85,6 +87,7 @@ class Recorder:
     def record(self, started: float, status: str, call: Call) -> None:
         """Records an outcome: ids only, never what was sent."""
         seconds = time.perf_counter() - started
+        telemetry.request_ended(call, status)
         self._seconds.observe(seconds)
         if status == "OK":
             self._ok.inc()
