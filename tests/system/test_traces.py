@@ -75,6 +75,11 @@ async def test_a_refused_request_is_no_fault_of_ours(
     headers = {"traceparent": f"00-{trace}-{uuid4().hex[:16]}-01"}
     answer = await crm.admin.http.get(f"/v1/accounts/{uuid4()}", headers=headers)
     assert answer.status_code == 404
-    [span] = [s for s in spans.get_finished_spans() if f"{s.context.trace_id:032x}" == trace]
+
+    def found() -> list[ReadableSpan]:
+        return [s for s in spans.get_finished_spans() if f"{s.context.trace_id:032x}" == trace]
+
+    # A refusal is sent before its span ends.
+    [span] = await eventually(found)
     assert (span.attributes or {})["rpc.grpc.status"] == "NOT_FOUND"
     assert span.status.is_ok or span.status.is_unset

@@ -4,10 +4,12 @@ from uuid import uuid4
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.money_pb2 import Money
 
 from crm.customer.v1 import account_pb2, account_pb2_grpc
+from crmkit.statements import compile_statement
 from crmkit.testing.harness import ServiceUnderTest, details_of
 
 Account = account_pb2.Account
@@ -236,3 +238,30 @@ async def test_without_a_token_or_a_permission_nothing_happens(customer: Service
         await stub(customer).CreateAccount(request, metadata=bob.metadata)
     assert nobody.value.code() == grpc.StatusCode.UNAUTHENTICATED
     assert denied.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_call_that_runs_out_of_time_is_told_why_and_changes_nothing(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: every error has a reason; gRPC's own answer at the deadline would have none."""
+    ada = await customer.person("customer.*")
+    created = await stub(customer).CreateAccount(
+        account_pb2.CreateAccountRequest(account=Account(display_name="A")), metadata=ada.metadata
+    )
+    held = sa.text("SELECT 1 FROM accounts WHERE id = CAST(:id AS uuid) FOR UPDATE")
+    async with customer.database.transaction() as tx:
+        await tx.fetch_one(compile_statement(held), {"id": created.uid})
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub(customer).UpdateAccount(
+                account_pb2.UpdateAccountRequest(
+                    account=Account(name=created.name, display_name="B")
+                ),
+                metadata=ada.metadata,
+                timeout=1,
+            )
+    assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert details_of(refused.value)["reason"] == "DEADLINE_EXCEEDED"
+    read = await stub(customer).GetAccount(
+        account_pb2.GetAccountRequest(name=created.name), metadata=ada.metadata
+    )
+    assert read == created
