@@ -17,6 +17,7 @@ from gateway.envoy import envoy_command
 _SECONDS_TO_DRAIN = 5.0
 _SECONDS_TO_STOP = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.05
+_QUIET_LOOKS = 4
 _ACTIVE = "downstream_rq_active"
 
 
@@ -71,7 +72,9 @@ class EnvoyProcess:
             # Every answer now asks its client to close the connection.
             await admin.post("/healthcheck/fail")
             await admin.post("/drain_listeners")
-            while await _requests_under_way(admin):  # noqa: ASYNC110 - Envoy tells nobody
+            quiet = 0
+            while quiet < _QUIET_LOOKS:  # a request may have been sent that Envoy has not read yet
+                quiet = 0 if await _requests_under_way(admin) else quiet + 1
                 await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _terminate(self) -> None:

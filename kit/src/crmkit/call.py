@@ -6,32 +6,38 @@ Whatever changes records takes a `Call`: it knows who acts, when, why, and in wh
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import sqlalchemy as sa
 
 from crmkit import clock
 from crmkit.access import Principal
+from crmkit.clients import Clients
+from crmkit.consumer_status import ConsumerStatus
+from crmkit.contract import Method
 from crmkit.db import Database, Executor, Transaction
 from crmkit.ids import uuid7
-
-if TYPE_CHECKING:
-    from crmkit.clients import Clients
-    from crmkit.contract import Method
-    from crmkit.feed.consumer import Consumer
-    from crmkit.references import References
-    from crmkit.rights import Rights
+from crmkit.rights import Rights
 
 
 @dataclass(slots=True)
 class Home:
-    """The running service that work is done in: its database and what it knows of the others."""
+    """The running service that work is done in: its database and what it knows of the others.
+
+    Attributes:
+        name: The service's name.
+        tables: Collection → table of the resources it owns.
+        settings: What it read from the environment.
+        consumed: Service → how far this process is with its events; empty where it does not consume.
+    """
 
     name: str
     database: Database
-    rights: "Rights"
-    references: "References"
-    clients: "Clients"
+    rights: Rights
+    clients: Clients
+    tables: Mapping[str, sa.Table] = field(default_factory=dict)
     settings: Any = None
-    consumers: "dict[str, Consumer]" = field(default_factory=dict)
+    consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,7 +68,7 @@ class Call:
     causation_id: str = ""
     traceparent: str = ""
     imported: bool = False
-    method: "Method | None" = None
+    method: Method | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     response_headers: list[tuple[str, str]] = field(default_factory=list)
     span: Any = None
@@ -72,6 +78,17 @@ class Call:
     def reader(self) -> Executor:
         """Where to read: the transaction once it has begun, else a connection of its own."""
         return self.tx if self.tx.begun else self.home.database
+
+    def metadata_for_others(self) -> tuple[tuple[str, str], ...]:
+        """Metadata of a call to another service, with the rights of whoever this work is done for."""
+        authorization = self.metadata.get("authorization")
+        if authorization:
+            identity: tuple[tuple[str, str], ...] = (("authorization", authorization),)
+        else:
+            person = self.principal.name if self.principal.user else ""
+            identity = self.home.clients.as_service(person)
+        trace = (("traceparent", self.traceparent),) if self.traceparent else ()
+        return (*identity, ("x-request-id", self.correlation_id), *trace)
 
 
 def new_call(home: Home, principal: Principal, tx: Transaction | None = None) -> Call:

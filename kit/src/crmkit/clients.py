@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import grpc
 
-from crmkit import contract
-from crmkit.call import Call
 from crmkit.errors import Failure, Unavailable
 from crmkit.service_tokens import ServiceKeys
 
-_ASK_SECONDS = 0.3
 _OPTIONS = [
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.keepalive_time_ms", 30_000),
@@ -46,16 +42,6 @@ class Clients:
         metadata = (("authorization", f"Bearer {self._keys.token()}"),)
         return (*metadata, ("x-on-behalf-of", on_behalf_of)) if on_behalf_of else metadata
 
-    def as_caller(self, call: Call) -> tuple[tuple[str, str], ...]:
-        """Metadata of a call with the rights of whoever this work is done for."""
-        authorization = call.metadata.get("authorization")
-        if authorization:
-            identity: tuple[tuple[str, str], ...] = (("authorization", authorization),)
-        else:
-            identity = self.as_service(call.principal.name if call.principal.user else "")
-        trace = (("traceparent", call.traceparent),) if call.traceparent else ()
-        return (*identity, ("x-request-id", call.correlation_id), *trace)
-
     async def call(
         self,
         service: str,
@@ -73,37 +59,6 @@ class Clients:
             response_deserializer=answer.FromString,
         )
         return await stub(request, metadata=metadata, timeout=timeout)
-
-    async def exists(self, call: Call, collection: str, record_id: UUID) -> bool:
-        """Asks the owning service for a record, with the caller's rights.
-
-        Raises:
-            Unavailable: The service cannot be reached in time.
-        """
-        resource = contract.collections()[collection]
-        prefix = f"/crm.{resource.service}.v1.{resource.noun}Service/Get{resource.noun}"
-        method = next(
-            m
-            for m in contract.methods_of(
-                contract.services()[f"crm.{resource.service}.v1.{resource.noun}Service"]
-            )
-            if m.path == prefix
-        )
-        request = method.input(name=f"{collection}/{record_id}")
-        try:
-            found = await self.call(
-                resource.service,
-                prefix,
-                request,
-                method.output,
-                metadata=self.as_caller(call),
-                timeout=_ASK_SECONDS,
-            )
-        except grpc.aio.AioRpcError as error:
-            if error.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}:
-                return False
-            raise unavailable(resource.service) from error
-        return not found.HasField("delete_time")
 
     async def close(self) -> None:
         """Closes every channel."""

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from crmkit import contract
+from crmkit import contract, references
 from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
@@ -265,7 +265,7 @@ class Collection(Generic[E]):
 
     async def _prepare(self, call: Call, entity: E, before: E | None, names: Iterable[str]) -> None:
         entity.check()
-        await call.home.references.check(call, self.codec.references(entity, frozenset(names)))
+        await references.check(call, self.codec.references(entity, frozenset(names)))
         await self.rule(call, entity, before)
 
     async def prepare_many(self, call: Call, entities: Sequence[E]) -> list[Failure | None]:
@@ -274,11 +274,11 @@ class Collection(Generic[E]):
         References take one query per collection, not per record. Rules run per record: what a rule needs
         of other records belongs into `call.state`, which all records of the batch share.
         """
-        references = [self.codec.references(entity, self.codec.writable) for entity in entities]
-        all_references = [r for of_one in references for r in of_one]
-        refused = await call.home.references.failures(call, all_references)
+        wanted = [self.codec.references(entity, self.codec.writable) for entity in entities]
+        all_references = [r for of_one in wanted for r in of_one]
+        refused = await references.failures(call, all_references)
         outcomes: list[Failure | None] = []
-        for entity, of_one in zip(entities, references, strict=True):
+        for entity, of_one in zip(entities, wanted, strict=True):
             failure = next((refused[r] for r in of_one if r in refused), None)
             try:
                 if failure is None:

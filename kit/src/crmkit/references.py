@@ -5,15 +5,18 @@ resolves its references there. An id that is not known yet is asked for once, wi
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+import grpc
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from crmkit import contract
 from crmkit.call import Call
+from crmkit.clients import unavailable
 from crmkit.errors import FailedPrecondition, Failure, NotFound
 from crmkit.feed.events import Event
 from crmkit.field_codecs import Reference
@@ -23,12 +26,16 @@ from crmkit.statements import Statement, compile_statement
 
 _IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
 
-# Asks the owning service whether a record is there: (call, collection, id) → found.
-Ask = Callable[[Call, str, UUID], Awaitable[bool]]
+_ASK_SECONDS = 0.3
 
 
 def _present(table: sa.FromClause, deleted: sa.ColumnElement[Any]) -> Statement:
     return compile_statement(sa.select(table.c.id, deleted).where(table.c.id == sa.any_(_IDS)))
+
+
+@cache
+def _own_records(table: sa.Table) -> Statement:
+    return _present(table, table.c.delete_time.is_not(None))
 
 
 _KNOWN = {
@@ -42,65 +49,79 @@ _KNOWN_RECORDS = compile_statement(
 )
 
 
-class References:
-    """Checks that what a record refers to is there."""
+async def confirm(call: Call, references: Iterable[Reference]) -> None:
+    """Asks the owning services for ids that are not known yet; called before a transaction.
 
-    def __init__(self, own: Mapping[str, sa.Table], ask: Ask) -> None:
-        """Takes the service's own tables by collection, and the way to ask other services."""
-        self._own = {
-            name: _present(table, table.c.delete_time.is_not(None)) for name, table in own.items()
-        }
-        self._ask = ask
+    Raises:
+        Unavailable: An owning service had to be asked and cannot be reached.
+    """
+    confirmed: set[UUID] = call.state.setdefault("confirmed_references", set())
+    for collection, wanted in _by_collection(references).items():
+        if collection in call.home.tables:
+            continue
+        found = await _find(call, collection, [r.id for r in wanted])
+        for reference in wanted:
+            if reference.id not in found and await _ask(call, collection, reference.id):
+                confirmed.add(reference.id)
 
-    async def confirm(self, call: Call, references: Iterable[Reference]) -> None:
-        """Asks the owning services for ids that are not known yet; called before a transaction.
 
-        Raises:
-            Unavailable: An owning service had to be asked and cannot be reached.
-        """
-        confirmed: set[UUID] = call.state.setdefault("confirmed_references", set())
-        for collection, wanted in _by_collection(references).items():
-            if collection in self._own:
-                continue
-            found = await self._find(call, collection, [r.id for r in wanted])
-            for reference in wanted:
-                if reference.id not in found and await self._ask(call, collection, reference.id):
-                    confirmed.add(reference.id)
+async def check(call: Call, references: Iterable[Reference]) -> None:
+    """Checks references that are new or changed.
 
-    async def check(self, call: Call, references: Iterable[Reference]) -> None:
-        """Checks references that are new or changed.
+    Raises:
+        NotFound: `REFERENCE_NOT_FOUND`, naming the field.
+        FailedPrecondition: `REFERENCE_DELETED`, naming the field.
+    """
+    for failure in (await failures(call, references)).values():
+        raise failure
 
-        Raises:
-            NotFound: `REFERENCE_NOT_FOUND`, naming the field.
-            FailedPrecondition: `REFERENCE_DELETED`, naming the field.
-        """
-        for failure in (await self.failures(call, references)).values():
-            raise failure
 
-    async def failures(
-        self, call: Call, references: Iterable[Reference]
-    ) -> dict[Reference, Failure]:
-        """Which of many references cannot be made, and why: one query per collection."""
-        confirmed: set[UUID] = call.state.get("confirmed_references", set())
-        unsure = [r for r in references if r.id not in confirmed and not _is_caller(call, r)]
-        refused: dict[Reference, Failure] = {}
-        for collection, wanted in _by_collection(unsure).items():
-            found = await self._find(call, collection, list({r.id for r in wanted}))
-            for reference in wanted:
-                failure = _failure(reference, found.get(reference.id))
-                if failure is not None:
-                    refused[reference] = failure
-        return refused
+async def failures(call: Call, references: Iterable[Reference]) -> dict[Reference, Failure]:
+    """Which of many references cannot be made, and why: one query per collection."""
+    confirmed: set[UUID] = call.state.get("confirmed_references", set())
+    unsure = [r for r in references if r.id not in confirmed and not _is_caller(call, r)]
+    refused: dict[Reference, Failure] = {}
+    for collection, wanted in _by_collection(unsure).items():
+        found = await _find(call, collection, list({r.id for r in wanted}))
+        for reference in wanted:
+            failure = _failure(reference, found.get(reference.id))
+            if failure is not None:
+                refused[reference] = failure
+    return refused
 
-    async def _find(self, call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool]:
-        """Id → whether it is deleted."""
-        statement = self._own.get(collection) or _KNOWN.get(collection)
-        if statement is not None:
-            rows = await call.reader.fetch_all(statement, {"ids": ids})
-        else:
-            parameters = {"collection": collection, "ids": ids}
-            rows = await call.reader.fetch_all(_KNOWN_RECORDS, parameters)
-        return {row[0]: row[1] for row in rows}
+
+async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool]:
+    """Id → whether it is deleted."""
+    own = call.home.tables.get(collection)
+    if own is not None:
+        rows = await call.reader.fetch_all(_own_records(own), {"ids": ids})
+    elif collection in _KNOWN:
+        rows = await call.reader.fetch_all(_KNOWN[collection], {"ids": ids})
+    else:
+        parameters = {"collection": collection, "ids": ids}
+        rows = await call.reader.fetch_all(_KNOWN_RECORDS, parameters)
+    return {row[0]: row[1] for row in rows}
+
+
+async def _ask(call: Call, collection: str, record_id: UUID) -> bool:
+    """Asks the owning service for a record, with the caller's rights: found and not deleted."""
+    owner = contract.collections()[collection]
+    service = contract.services()[f"crm.{owner.service}.v1.{owner.noun}Service"]
+    get = next(m for m in contract.methods_of(service) if m.name == f"Get{owner.noun}")
+    try:
+        found = await call.home.clients.call(
+            owner.service,
+            get.path,
+            get.input(name=f"{collection}/{record_id}"),
+            get.output,
+            metadata=call.metadata_for_others(),
+            timeout=_ASK_SECONDS,
+        )
+    except grpc.aio.AioRpcError as error:
+        if error.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}:
+            return False
+        raise unavailable(owner.service) from error
+    return not found.HasField("delete_time")
 
 
 def _by_collection(references: Iterable[Reference]) -> dict[str, list[Reference]]:

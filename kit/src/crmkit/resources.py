@@ -6,6 +6,7 @@ A servicer defines only what its resource does differently; every other standard
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from crmkit import references
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.contract import Method
@@ -87,7 +88,7 @@ async def draft(collection: Collection[Any], call: Call, message: Any) -> Any:
     names = masked_fields([], message, collection.codec.writable)
     values = collection.codec.read(message, names)
     entity = collection.new(call, values)
-    await call.home.references.confirm(call, collection.codec.references(entity, names))
+    await references.confirm(call, collection.codec.references(entity, names))
     return entity
 
 
@@ -107,7 +108,7 @@ async def change(collection: Collection[Any], call: Call, request: Any) -> tuple
     codec = collection.codec
     names = masked_fields(request.update_mask.paths, message, codec.writable)
     values = codec.read(message, names)
-    await call.home.references.confirm(call, codec.references_of(values))
+    await references.confirm(call, codec.references_of(values))
     path = f"{collection.contract.singular}.name"
     entity = await collection.for_change(call, message.name, message.etag, field=path)
     for name, value in values.items():

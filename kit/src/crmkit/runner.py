@@ -21,7 +21,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from crmkit import clock, logging, migrations, references, rights, telemetry
+from crmkit import clock, logging, migrations, references, rights_events, telemetry
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
@@ -43,7 +43,6 @@ from crmkit.interceptors.chain import Surroundings, rpc_handler
 from crmkit.interceptors.context import Admission
 from crmkit.jobs import JobRunner
 from crmkit.lookup import LookupService
-from crmkit.references import References
 from crmkit.rights import Rights
 from crmkit.service import EventHandler, Service
 from crmkit.service_tokens import ServiceKeys
@@ -80,13 +79,12 @@ class RunningService:
         )
         keys = ServiceKeys.load(service.name, settings.keys_dir)
         clients = Clients(settings.services, keys)
-        own = {c.name: c.table for c in service.collections}
         self.home = Home(
             name=service.name,
             database=self.database,
             rights=Rights(self.database),
-            references=References(own, clients.exists),
             clients=clients,
+            tables={c.name: c.table for c in service.collections},
             settings=settings,
         )
         self.feed = Feed(self.database)
@@ -218,7 +216,7 @@ class RunningService:
     def _consume(self) -> None:
         for source in sorted(self.service.sources()):
             consumer = self.consumer(source)
-            self.home.consumers[source] = consumer
+            self.home.consumed[source] = consumer.status
             self._run(self._bus(consumer).run(self._stop))
 
     def consumer(self, source: str) -> Consumer:
@@ -241,7 +239,11 @@ class RunningService:
         return AmqpBus(self.service.name, consumer, self.settings.amqp_url.get_secret_value())
 
     def _handlers(self, source: str) -> dict[str, list[EventHandler]]:
-        tables = [rights.HANDLERS, references.handlers(self.service.knows), self.service.consumes]
+        tables = [
+            rights_events.HANDLERS,
+            references.handlers(self.service.knows),
+            self.service.consumes,
+        ]
         found: dict[str, list[EventHandler]] = defaultdict(list)
         for table in tables:
             for pattern, handler in table.items():

@@ -246,7 +246,7 @@ async def reader(feed_database: Callable[[], str], source: Source) -> AsyncItera
 
 def home_of(database: Database) -> Home:
     nothing: Any = None  # handlers here ask for neither rights nor other services
-    return Home("sales", database, nothing, nothing, nothing)
+    return Home("sales", database, nothing, nothing)
 
 
 def call_of(database: Database, principal: Principal) -> Call:

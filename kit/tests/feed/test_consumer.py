@@ -9,10 +9,11 @@ import pytest
 
 from crm.common.v1 import feed_pb2
 from crmkit.call import Call
+from crmkit.consumer_status import ConsumerState
 from crmkit.db import Transaction
 from crmkit.errors import Unavailable
 from crmkit.feed import parking
-from crmkit.feed.consumer import Consumer, ConsumerState
+from crmkit.feed.consumer import Consumer
 from crmkit.feed.events import Event
 from crmkit.feed.faults import FeedDiverged
 from crmkit.statements import Statement

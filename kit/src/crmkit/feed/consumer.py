@@ -7,24 +7,20 @@ that is pulled from the source's feed. The row's lock makes that true across pro
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
-from typing import TYPE_CHECKING
 
 import structlog
 
 from crmkit import telemetry
 from crmkit.call import Call
 from crmkit.clock import now
+from crmkit.consumer_status import ConsumerState, ConsumerStatus
 from crmkit.db import Database, Transaction
 from crmkit.feed import parked_events
 from crmkit.feed.cursor import Cursor, lock_cursor, move_cursor, read_cursor
 from crmkit.feed.events import Event
 from crmkit.feed.faults import FeedDiverged, describe, is_transient
-
-if TYPE_CHECKING:
-    from crmkit.feed.pull import Puller
+from crmkit.feed.pull import Puller
 
 _log = structlog.get_logger(__name__)
 
@@ -37,32 +33,6 @@ RETRY_SECONDS = (0.1, 1.0, 5.0)
 _SECONDS_BETWEEN_CHECKS = 1.5
 
 
-class ConsumerState(Enum):
-    """How a consumer stands to its source."""
-
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    DIVERGED = "DIVERGED"
-
-
-@dataclass(slots=True)
-class ConsumerStatus:
-    """How far a consumer is.
-
-    Attributes:
-        applied_seq: The last event applied (by any process of this service).
-        head_seq: The source's newest event, as last heard.
-        caught_up: True once the consumer has been level with the source.
-        data_time: Up to when everything that happened in the source is included; None if unknown.
-    """
-
-    state: ConsumerState = ConsumerState.STARTING
-    applied_seq: int = 0
-    head_seq: int = 0
-    caught_up: bool = False
-    data_time: datetime | None = None
-
-
 class Consumer:
     """What one service does with the events of one source."""
 
@@ -72,7 +42,7 @@ class Consumer:
         database: Database,
         handlers: Mapping[str, Sequence[Handler]],
         make_call: MakeCall,
-        puller: "Puller",
+        puller: Puller,
         *,
         on_batch_applied: BatchHook | None = None,
         retry_seconds: Sequence[float] = RETRY_SECONDS,

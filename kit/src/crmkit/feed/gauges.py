@@ -14,8 +14,8 @@ from prometheus_client import Gauge
 
 from crmkit.call import Home
 from crmkit.clock import now
+from crmkit.consumer_status import ConsumerState, ConsumerStatus
 from crmkit.errors import Failure
-from crmkit.feed.consumer import Consumer, ConsumerState
 from crmkit.feed.faults import describe
 from crmkit.feed.parking import count_parked
 from crmkit.statements import Statement
@@ -81,14 +81,13 @@ async def measure(home: Home, *, broker: bool) -> None:
         UNPUBLISHED_EVENTS.labels(home.name).set(events)
         UNPUBLISHED_AGE.labels(home.name).set(age)
     parked = await count_parked(home.database)
-    for source, consumer in home.consumers.items():
+    for source, status in home.consumed.items():
         PARKED.labels(home.name, source).set(parked.get(source, 0))
-        _measure_consumer(home.name, source, consumer)
+        _measure_consumer(home.name, source, status)
     MEASURED.labels(home.name).set(time.time())
 
 
-def _measure_consumer(service: str, source: str, consumer: Consumer) -> None:
-    status = consumer.status
+def _measure_consumer(service: str, source: str, status: ConsumerStatus) -> None:
     LAG.labels(service, source).set(max(status.head_seq - status.applied_seq, 0))
     DIVERGED.labels(service, source).set(status.state is ConsumerState.DIVERGED)
     if status.data_time is not None:

@@ -82,7 +82,7 @@ class Lookups:
                 _METHOD,
                 request,
                 lookup_pb2.LookUpRecordsResponse,
-                metadata=call.home.clients.as_caller(call),
+                metadata=call.metadata_for_others(),
             )
         except grpc.aio.AioRpcError as error:
             refusal = _REFUSALS.get(error.code())

@@ -74,7 +74,7 @@ def call_of(method: Method, context: Any, home: Home) -> Call:
 
 def seconds_left(context: Any) -> float:
     """How long the request may take: until just before the caller's deadline, at most our own."""
-    remaining = context.time_remaining()
+    remaining: float | None = context.time_remaining()
     if remaining is None:
         return MAX_SECONDS
     return min(max(remaining - _SECONDS_TO_ANSWER, remaining / 2), MAX_SECONDS)

@@ -29,7 +29,6 @@ from crmkit.feed.feed_service import FeedService
 from crmkit.feed.outbox import OutboxEvent, append
 from crmkit.feed.sequencer import Sequencer
 from crmkit.ports import free_port
-from crmkit.references import References
 from crmkit.rights import Rights
 from crmkit.schema import EVENT_COLUMNS
 from crmkit.service_tokens import ServiceKeys, create_service_keys
@@ -269,7 +268,6 @@ async def facts(
     create_service_keys(tmp_path, ["reporting"])
     clients = Clients({}, ServiceKeys.load("reporting", tmp_path))
     database = Database(new_database(_template(postgres)), max_connections=4)
-    references = References({}, clients.exists)
     await database.open()
-    yield Facts(Home("reporting", database, Rights(database), references, clients))
+    yield Facts(Home("reporting", database, Rights(database), clients))
     await database.close()

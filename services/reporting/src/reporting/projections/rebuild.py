@@ -16,12 +16,13 @@ import structlog
 from crmkit.access import service_principal
 from crmkit.call import Call, Home
 from crmkit.clients import unavailable
+from crmkit.consumer_status import ConsumerState
 from crmkit.db import Database, Transaction
 from crmkit.errors import FailedPrecondition, Failure
-from crmkit.feed.consumer import Consumer, ConsumerState
+from crmkit.feed.consumer import Consumer
 from crmkit.feed.cursor import Cursor, read_cursor
 from crmkit.feed.events import Event
-from crmkit.feed.faults import FeedDiverged, describe
+from crmkit.feed.faults import describe
 from crmkit.feed.pull import GrpcPuller, Puller
 from crmkit.jobs import enqueue
 from crmkit.statements import Statement
@@ -78,7 +79,7 @@ async def rebuild(call: Call, _arguments: dict[str, Any]) -> None:
 
 async def _fill(home: Home, copy: Database, source: str) -> bool:
     """Applies a source's whole feed to the copy; False if it is not the feed of the live facts."""
-    puller = GrpcPuller(home.clients.channel(source), home.clients.as_service)
+    puller = _puller(home, source)
 
     def call_of(tx: Transaction, event: Event) -> Call:
         principal = service_principal(home.name)
@@ -90,6 +91,10 @@ async def _fill(home: Home, copy: Database, source: str) -> bool:
         return await _continues(await read_cursor(home.database, source), puller)
     except grpc.aio.AioRpcError as error:
         raise unavailable(source) from error
+
+
+def _puller(home: Home, source: str) -> Puller:
+    return GrpcPuller(home.clients.channel(source), home.clients.as_service)
 
 
 async def _continues(cursor: Cursor, puller: Puller) -> bool:
@@ -106,20 +111,23 @@ async def _continues(cursor: Cursor, puller: Puller) -> bool:
 async def rebuild_diverged(home: Home, stop: asyncio.Event) -> None:
     """Asks for a rebuild when a source has another feed than before, until told to stop."""
     while not stop.is_set():
-        for consumer in home.consumers.values():
-            if consumer.status.state is ConsumerState.DIVERGED:
-                await _rebuild_if_still(home.database, consumer)
+        for source, status in home.consumed.items():
+            if status.state is ConsumerState.DIVERGED:
+                await _rebuild_if_still(home, source)
         with suppress(TimeoutError):
             async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):
                 await stop.wait()
 
 
-async def _rebuild_if_still(database: Database, consumer: Consumer) -> None:
+async def _rebuild_if_still(home: Home, source: str) -> None:
     try:
-        await consumer.check()
-    except FeedDiverged as error:
-        with suppress(Failure, psycopg.Error):  # one is running, or the database is away
-            await request_rebuild(database)
-            _log.warning("rebuild_requested", source=consumer.source, why=str(error))
-    except (Failure, psycopg.Error, grpc.aio.AioRpcError) as error:
-        _log.info("check_failed", source=consumer.source, error=describe(error))
+        cursor = await read_cursor(home.database, source)
+        if not await _continues(cursor, _puller(home, source)):
+            await request_rebuild(home.database)
+            _log.warning("rebuild_requested", source=source)
+    except (
+        Failure,
+        psycopg.Error,
+        grpc.aio.AioRpcError,
+    ) as error:  # one is running, or somebody is away
+        _log.info("check_failed", source=source, error=describe(error))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crmkit.call import Home
-from crmkit.feed.consumer import ConsumerState
+from crmkit.consumer_status import ConsumerState
 from crmkit.statements import Statement
 from reporting.projections.handlers import sources
 
@@ -49,11 +49,11 @@ async def data_times(home: Home) -> Mapping[str, datetime | None]:
     A process that consumes knows it from comparing with the source; another one knows only when the
     last event was applied.
     """
-    if home.consumers:
-        return {s: c.status.data_time for s, c in home.consumers.items() if s in sources()}
+    if home.consumed:
+        return {s: c.data_time for s, c in home.consumed.items() if s in sources()}
     return {row[0]: row[1] for row in await home.database.fetch_all(_READ) if row[0] in sources()}
 
 
 def _diverged(home: Home, source: str) -> bool:
-    consumer = home.consumers.get(source)
-    return consumer is not None and consumer.status.state is ConsumerState.DIVERGED
+    status = home.consumed.get(source)
+    return status is not None and status.state is ConsumerState.DIVERGED

@@ -67,7 +67,7 @@ async def _ask(call: Call, collection: str, names: Sequence[str]) -> dict[str, s
             path,
             request(names=names),
             response,
-            metadata=clients.as_caller(call),
+            metadata=call.metadata_for_others(),
             timeout=_SECONDS,
         )
     except (grpc.aio.AioRpcError, Failure):
