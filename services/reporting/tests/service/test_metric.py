@@ -68,8 +68,12 @@ async def test_an_answer_has_rows_labels_currency_and_its_own_age(reporting: Any
 async def test_a_source_that_cannot_be_had_is_named(reporting: Any) -> None:
     """INVARIANT: an answer never hides that it may be incomplete."""
     await reporting.publish(won())
+
+    async def nothing_is_missing() -> bool:
+        return not (await query(reporting, metrics=["won_amount"])).partial_sources
+
+    await eventually(nothing_is_missing)
     consumed = reporting.service.running.home.consumed
-    await eventually(lambda: all(status.data_time for status in consumed.values()))
     consumed["sales"].data_time = now() - timedelta(minutes=1)
     answer = await query(reporting, metrics=["won_amount"])
     assert list(answer.partial_sources) == ["sales"]
