@@ -121,6 +121,7 @@ def test_the_openapi_document_says_what_the_contracts_say() -> None:
         ("CRM_PUBLIC_URL", "example.com"),
         ("CRM_RATE_LIMIT", "0"),
         ("CRM_ACCESS_LOG", "maybe"),
+        ("CRM_RATELIMIT", "60"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:

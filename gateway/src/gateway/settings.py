@@ -7,6 +7,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 MAX_PORT = 65535
+PREFIX = "CRM_"
+# What the edge and Envoy's configuration are made from, and what clients read. Any other name is a
+# typing error, and a setting that does nothing is worse than one that refuses to start.
+_KNOWN = frozenset(
+    {
+        "CRM_SERVICES", "CRM_EDGE", "CRM_PUBLIC_URL", "CRM_REFLECTION", "CRM_HOST", "CRM_PORT",
+        "CRM_ENVOY_ADMIN_PORT", "CRM_ENVOY_BIN", "CRM_AUDIENCE", "CRM_CORS_ORIGINS",
+        "CRM_RATE_LIMIT", "CRM_TRUSTED_PROXIES", "CRM_ACCESS_LOG",
+        "CRM_URL", "CRM_EMAIL", "CRM_PASSWORD", "CRM_API_KEY",
+    }
+)  # fmt: skip
 
 
 class SettingsError(ValueError):
@@ -86,8 +97,9 @@ def edge_settings(environment: Mapping[str, str] = os.environ) -> EdgeSettings:
     """Reads the edge's settings from CRM_* variables.
 
     Raises:
-        SettingsError: a variable is missing or wrong.
+        SettingsError: a variable is missing, wrong or unknown.
     """
+    _refuse_unknown(environment)
     host, http_port, grpc_port = _edge(environment)
     return EdgeSettings(
         services=_services(environment),
@@ -107,8 +119,9 @@ def envoy_settings(descriptors: Path, environment: Mapping[str, str] = os.enviro
         environment: where to read.
 
     Raises:
-        SettingsError: a variable is missing or wrong.
+        SettingsError: a variable is missing, wrong or unknown.
     """
+    _refuse_unknown(environment)
     host, http_port, grpc_port = _edge(environment)
     origins = environment.get("CRM_CORS_ORIGINS", "")
     return EnvoySettings(
@@ -126,6 +139,13 @@ def envoy_settings(descriptors: Path, environment: Mapping[str, str] = os.enviro
         trusted_proxies=_number(environment, "CRM_TRUSTED_PROXIES", 0),
         access_log=_switch(environment, "CRM_ACCESS_LOG", default=False),
     )
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    unknown = sorted(n for n in environment if n.startswith(PREFIX) and n not in _KNOWN)
+    if unknown:
+        message = f"there is no such setting of the gateway: {', '.join(unknown)}"
+        raise SettingsError(message)
 
 
 def _services(environment: Mapping[str, str]) -> dict[str, str]:

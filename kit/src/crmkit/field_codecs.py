@@ -1,7 +1,7 @@
 """How one field is converted between message, attribute, column and JSON.
 
-The attribute's type hint decides: UUID for a reference, Decimal for a decimal string, Money, datetime,
-date, a dataclass for a nested message, list[…] of any of these, dict[str, str] for a map.
+The attribute's type hint decides: UUID for a reference, Decimal for a decimal string, Money, UnitPrice,
+datetime, date, a dataclass for a nested message, list[…] of any of these, dict[str, str] for a map.
 """
 
 import types
@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from crm.options.v1 import options_pb2
 from crmkit.errors import ContractError
 from crmkit.field_values import Value, is_well_known, same, text, value_of
-from crmkit.money import Money
+from crmkit.money import Money, UnitPrice
 
 _READ_ONLY = {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER}
 
@@ -88,7 +88,7 @@ def compile_field(field: FieldDescriptor, hint: Any, resource: str) -> FieldCode
     condition = options.Extensions[options_pb2.personal_if].partition("=")
     path = f"{resource}.{field.name}"
     conversion = _conversion(field, hint, path)
-    columns, store, load = _storage(field, conversion)
+    columns, store, load = _storage(field, conversion, _optional(hint))
     return FieldCodec(
         name=field.name,
         column_names=columns,
@@ -112,7 +112,7 @@ def _is_json(field: FieldDescriptor) -> bool:
 
 
 def _storage(
-    field: FieldDescriptor, conversion: Conversion
+    field: FieldDescriptor, conversion: Conversion, hint: Any
 ) -> tuple[tuple[str, ...], Callable[[dict[str, Any], Any], None], Callable[..., Any] | None]:
     name = field.name
     if _is_json(field):
@@ -124,11 +124,13 @@ def _storage(
     if field.message_type is not None and field.message_type.full_name == "google.type.Money":
         currency = f"{name}_currency"
 
+        kind = UnitPrice if hint is UnitPrice else Money
+
         def store_money(row: dict[str, Any], value: Money | None) -> None:
             row[name] = None if value is None else value.amount
             row[currency] = None if value is None else value.currency_code
 
-        return (name, currency), store_money, lambda a, c: None if a is None else Money(a, c)
+        return (name, currency), store_money, lambda a, c: None if a is None else kind(a, c)
 
     def store(row: dict[str, Any], value: Any) -> None:
         row[name] = value

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit import contract
 from crmkit.errors import ContractError, InvalidArgument
-from crmkit.money import Money
+from crmkit.money import Money, UnitPrice
 from crmkit.names import parse_name
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +58,8 @@ def value_of(  # noqa: PLR0911 - one return for each kind
 ) -> Value:
     """The conversion of a scalar, a reference or a well-known message, as the hint asks."""
     if field.message_type is not None:
+        if hint is UnitPrice:
+            return _money(UnitPrice, path)
         return _WELL_KNOWN[field.message_type.full_name](path)
     if field.enum_type is not None:
         return _enum(field, path)
@@ -170,16 +173,16 @@ def _date(path: str) -> Value:
     return Value(same, read_date, date.isoformat, date.fromisoformat, fill_date, "date")
 
 
-def _money(path: str) -> Value:
+def _money(kind: type[Money], path: str) -> Value:
     def fill_money(message: Any, value: Money) -> None:
         message.units, message.nanos = value.units_nanos()
         message.currency_code = value.currency_code
 
     return Value(
         same,
-        lambda m: Money.from_units_nanos(m.units, m.nanos, m.currency_code, path),
+        lambda m: kind.from_units_nanos(m.units, m.nanos, m.currency_code, path),
         lambda v: {"amount": str(v.amount), "currency_code": v.currency_code},
-        lambda v: Money(Decimal(v["amount"]), v["currency_code"]),
+        lambda v: kind(Decimal(v["amount"]), v["currency_code"]),
         fill_money,
         "money",
     )
@@ -188,5 +191,5 @@ def _money(path: str) -> Value:
 _WELL_KNOWN: dict[str, Callable[[str], Value]] = {
     "google.protobuf.Timestamp": _timestamp,
     "google.type.Date": _date,
-    "google.type.Money": _money,
+    "google.type.Money": partial(_money, Money),
 }

@@ -89,6 +89,7 @@ class RunningService:
         )
         self.feed = Feed(self.database)
         self._authenticator = Authenticator(self.home.rights, keys, settings.public_url)
+        self.failed = False  # one of its loops ended, which none should
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
@@ -276,6 +277,7 @@ class RunningService:
     def _watch(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a loop ended", service=self.service.name, exc_info=task.exception())
+            self.failed = True
             self._stop.set()
 
     @property
@@ -298,8 +300,8 @@ class RunningService:
         await self.database.close()
 
 
-async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] = ROLES) -> None:
-    """Runs a service until SIGTERM or SIGINT."""
+async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] = ROLES) -> bool:
+    """Runs a service until SIGTERM or SIGINT; False if it had to stop for a failure of its own."""
     running = RunningService(service, settings, roles)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -310,6 +312,7 @@ async def run(service: Service, settings: ServiceSettings, roles: Iterable[str] 
     _log.info("ready", service=service.name, roles=sorted(running.roles))
     await running.stopping.wait()
     await running.stop()
+    return not running.failed
 
 
 def main(service: Service, roles: Iterable[str] = ROLES) -> None:
@@ -325,6 +328,7 @@ def main(service: Service, roles: Iterable[str] = ROLES) -> None:
         telemetry.start_tracing(service.name, settings.otlp_endpoint)
     try:
         with suppress(KeyboardInterrupt):
-            uvloop.run(run(service, settings, roles))
+            if not uvloop.run(run(service, settings, roles)):
+                sys.exit(f"{service.name} stopped: one of its loops ended, see the log")
     except Failure as error:
         sys.exit(f"{service.name} cannot start: {error}")

@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from crmkit.money import Money
+
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 # One collation everywhere: byte order, the same on every platform and PostgreSQL build.
 TEXT = sa.Text(collation="C")
@@ -77,10 +79,10 @@ def record_table(name: str, metadata: sa.MetaData, *columns: sa.schema.SchemaIte
     )
 
 
-def money_columns(name: str) -> tuple[sa.Column[Any], sa.Column[Any]]:
-    """The two columns of an amount of money: the amount and its ISO 4217 code."""
+def money_columns(name: str, kind: type[Money] = Money) -> tuple[sa.Column[Any], sa.Column[Any]]:
+    """The two columns of an amount of money, or of a `UnitPrice`: the amount and its ISO 4217 code."""
     return (
-        sa.Column(name, sa.Numeric(19, 4)),
+        sa.Column(name, sa.Numeric(19, kind.SCALE)),
         sa.Column(f"{name}_currency", sa.String(3)),
     )
 

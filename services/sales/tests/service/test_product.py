@@ -7,6 +7,8 @@ import pytest
 from google.type.money_pb2 import Money
 
 from crm.sales.v1 import product_pb2, product_pb2_grpc
+from crm.sales.v1.opportunity_pb2 import CreateOpportunityRequest, Opportunity
+from crm.sales.v1.opportunity_pb2_grpc import OpportunityServiceStub
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
 Product = product_pb2.Product
@@ -33,6 +35,30 @@ async def test_a_product_is_active_and_a_good_unless_said_otherwise(
     assert (product.active, product.kind, product.unit_price) == (True, Product.GOOD, price)
     retired = await create(sales, ada, active=False)
     assert (retired.HasField("active"), retired.active) == (True, False)
+
+
+async def test_a_list_price_may_be_finer_than_a_cent_but_not_without_end(
+    sales: ServiceUnderTest,
+) -> None:
+    """INVARIANT: unit prices keep six decimals exactly; a seventh is refused, not rounded."""
+    ada = await sales.person("sales.*")
+    fine = Money(currency_code="EUR", nanos=1_234_000)
+    product = await create(sales, ada, unit_price=fine)
+    assert product.unit_price == fine
+    opportunity = await OpportunityServiceStub(sales.channel).CreateOpportunity(
+        CreateOpportunityRequest(
+            opportunity=Opportunity(
+                display_name="Sheets",
+                lines=[Opportunity.Line(product=product.name, quantity="100000")],
+            )
+        ),
+        metadata=ada.metadata,
+    )
+    assert opportunity.lines[0].unit_price == fine
+    assert opportunity.amount == Money(currency_code="EUR", units=123, nanos=400_000_000)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await create(sales, ada, unit_price=Money(currency_code="EUR", nanos=1_234_567))
+    assert details_of(refused.value)["fields"] == ["product.unit_price"]
 
 
 @pytest.mark.parametrize("field", ["display_name", "sku"])

@@ -6,7 +6,7 @@ import pytest
 
 from crmkit.errors import InvalidArgument
 from crmkit.ids import uuid7
-from crmkit.money import Money
+from crmkit.money import Money, UnitPrice
 from sales.domain.line import Line, check_lines, total
 
 
@@ -14,7 +14,7 @@ def line(quantity: str | None, price: str | None, currency_code: str = "EUR") ->
     return Line(
         product=uuid7(),
         quantity=None if quantity is None else Decimal(quantity),
-        unit_price=None if price is None else Money(Decimal(price), currency_code),
+        unit_price=None if price is None else UnitPrice(Decimal(price), currency_code),
     )
 
 
@@ -27,6 +27,8 @@ def line(quantity: str | None, price: str | None, currency_code: str = "EUR") ->
         ([line("3", "9.99"), line("1", None)], "29.97"),
         ([line("1.5", "0.01", "JPY")], "0"),
         ([line("0.0001", "99999.9999")], "10.00"),
+        # A price per unit may be finer than a cent: 100,000 sheets at 0.001234.
+        ([line("100000", "0.001234")], "123.40"),
     ],
 )
 def test_each_line_is_rounded_before_the_sum(lines: list[Line], expected: str) -> None:
@@ -72,8 +74,8 @@ def test_lines_that_cannot_be_summed_are_refused(lines: list[Line], field: str) 
 @pytest.mark.parametrize(
     "lines",
     [
-        [line("999999999999999", "99999999999999")],
-        [line("1", "900000000000000")] * 2,
+        [line("999999999999999", "9999999999999")],
+        [line("100", "9000000000000")] * 2,
     ],
 )
 def test_a_sum_that_cannot_be_stored_is_refused(lines: list[Line]) -> None:

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 
 from crmkit.errors import InvalidArgument
-from crmkit.money import Money, minor_digits
+from crmkit.money import Money, UnitPrice, minor_digits
 
 _TOO_MUCH = Decimal(10) ** 15  # what numeric(19,4) no longer holds
 
@@ -22,7 +22,7 @@ class Line:
 
     product: UUID
     quantity: Decimal | None = None
-    unit_price: Money | None = None
+    unit_price: UnitPrice | None = None
 
 
 def check_lines(lines: Sequence[Line]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
-from crmkit.money import Money
+from crmkit.money import UnitPrice
 
 
 @dataclass(kw_only=True)
@@ -15,7 +15,7 @@ class Product(Record):
     sku: str | None = None
     kind: str = "GOOD"
     category: str | None = None
-    unit_price: Money | None = None
+    unit_price: UnitPrice | None = None
     active: bool = True
 
     def check(self) -> None:

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from crm.sales.v1 import product_pb2
 from crmkit.collection import Collection
+from crmkit.money import UnitPrice
 from crmkit.statements import TEXT, money_columns, record_table
 from sales.domain.product import Product
 from sales.storage.schema import SALES
@@ -17,7 +18,7 @@ products = record_table(
     sa.Column("sku", TEXT),
     sa.Column("kind", TEXT, nullable=False),
     sa.Column("category", TEXT),
-    *money_columns("unit_price"),
+    *money_columns("unit_price", UnitPrice),
     sa.Column("active", sa.Boolean, nullable=False),
     # The names say the fields: a violation is answered as `product.sku is taken`.
     sa.Index(
