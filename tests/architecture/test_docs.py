@@ -17,7 +17,18 @@ from crmkit.service import Service
 from .documents import ROOT, block, blocks, code_words, documents, links, table_rows
 
 # What the first word of a path must be for a word in backticks to be one.
-_FOLDERS = ("protos", "kit", "services", "gateway", "cli", "docs", "tests", "tools", "benchmarks")
+_FOLDERS = (
+    "protos",
+    "kit",
+    "transfer",
+    "services",
+    "gateway",
+    "cli",
+    "docs",
+    "tests",
+    "tools",
+    "benchmarks",
+)
 _FILE = re.compile(r"[\w./-]+\.(?:py|proto|md|sh|toml|yaml|yml)")
 _ADR_SECTIONS = ["Context", "Decision", "Consequences", "Alternatives considered", "Enforced by"]
 _LONGEST_ADR = 60

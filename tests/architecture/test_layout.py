@@ -26,7 +26,7 @@ _LONG_KIT_FILES = {"runner.py"}
 _SERVICES = sorted(path for path in (ROOT / "services").iterdir() if path.is_dir())
 _SOURCES = sorted(
     path
-    for pattern in ("kit/src", "services/*/src", "gateway/src", "cli/src")
+    for pattern in ("kit/src", "transfer/src", "services/*/src", "gateway/src", "cli/src")
     for folder in ROOT.glob(pattern)
     for path in folder.rglob("*.py")
 )
@@ -126,9 +126,16 @@ def test_ids_come_from_one_place() -> None:
 
 
 def test_sql_stands_where_data_is_kept() -> None:
-    """Tables and queries: in the kit, `storage/`, `queries/`, `projections/` and migrations."""
+    """Tables and queries: in the kit, `transfer/`, `storage/`, `queries/`, `projections/`, migrations."""
     forbidden = re.compile(r"(sa\.|sqlalchemy\.)?(select|insert|update|delete|text|Table)")
-    places = ["/kit/src/", "/storage/", "/queries/", "/projections/", "/migrations/"]
+    places = [
+        "/kit/src/",
+        "/transfer/src/",
+        "/storage/",
+        "/queries/",
+        "/projections/",
+        "/migrations/",
+    ]
     assert not _violations(forbidden, places)
 
 

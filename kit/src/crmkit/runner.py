@@ -27,7 +27,6 @@ from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
 from crmkit.db import Database, Transaction
 from crmkit.errors import Failure
-from crmkit.exports.service import ExportService
 from crmkit.feed import gauges
 from crmkit.feed.consumer import Consumer
 from crmkit.feed.event_service import EventService
@@ -37,7 +36,6 @@ from crmkit.feed.feed_service import FeedService
 from crmkit.feed.pull import GrpcPuller
 from crmkit.feed.pull_bus import PullBus
 from crmkit.feed.sequencer import Sequencer
-from crmkit.imports.service import ImportService
 from crmkit.interceptors.auth import Authenticator
 from crmkit.interceptors.chain import Surroundings, rpc_handler
 from crmkit.interceptors.context import Admission
@@ -94,6 +92,7 @@ class RunningService:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
+        self._parts = [part(service) for part in service.parts]
 
     # -- starting
 
@@ -180,15 +179,9 @@ class RunningService:
         }
         if collections:
             servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
-            servicers[f"{package}.ImportService"] = self._imports()
-            servicers[f"{package}.ExportService"] = self._exports()
+        for part in self._parts:
+            servicers |= part.servicers
         return servicers
-
-    def _imports(self) -> ImportService:
-        return ImportService(self.service.name, {c.name: c for c in self.service.collections})
-
-    def _exports(self) -> ExportService:
-        return ExportService({c.name: c for c in self.service.collections})
 
     def _visible(self, call: Call, collection: str) -> RecordScope:
         """The scope in which a caller may read the events of a collection."""
@@ -199,10 +192,10 @@ class RunningService:
         return RecordScope.ALL if found.contract.shared and scope else scope
 
     def _job_handlers(self) -> dict[str, Any]:
-        if not self.service.collections:
-            return {**self.service.jobs}
-        kit = {**self._imports().job_handlers(), **self._exports().job_handlers()}
-        return {**kit, **self.service.jobs}
+        jobs = dict(self.service.jobs)
+        for part in self._parts:
+            jobs |= part.jobs
+        return jobs
 
     def _relay(self) -> None:
         self._run(Sequencer(self.database, self.feed).run(self._stop))

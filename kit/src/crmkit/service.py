@@ -21,6 +21,14 @@ Loop = Callable[[Home, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a package beside the kit gives to a service: methods, and the jobs that they promise."""
+
+    servicers: Mapping[str, Any]
+    jobs: Mapping[str, JobHandler]
+
+
+@dataclass(frozen=True)
 class Service:
     """One service, declared.
 
@@ -32,6 +40,7 @@ class Service:
         knows: Collections of other services that its records refer to.
         consumes: Routing key → handler of other services' events; handlers write only this database.
         jobs: Kind → handler of durable jobs.
+        parts: What packages beside the kit add: imports and exports.
         on_first_start: Run once the database is up to date, in one transaction; must be repeatable.
         settings: What it reads from the environment.
         loops: Run beside the server once it has started, until the event tells them to stop.
@@ -44,6 +53,7 @@ class Service:
     knows: Sequence[str] = ()
     consumes: Mapping[str, EventHandler] = field(default_factory=dict)
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)
+    parts: Sequence[Callable[["Service"], Part]] = ()
     on_first_start: Callable[[Call], Awaitable[None]] | None = None
     loops: Sequence[Loop] = ()
     settings: type[ServiceSettings] = ServiceSettings
@@ -52,7 +62,7 @@ class Service:
         """Every method of the service's packages with its implementation.
 
         Args:
-            extra: Servicers that the kit adds: feed, look-up, events, imports.
+            extra: Servicers that the kit and the parts add: feed, look-up, events, imports.
 
         Raises:
             ContractError: A method of the contract has no implementation.

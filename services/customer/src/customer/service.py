@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crmkit.service import Service
+from crmtransfer.part import imports_and_exports
 from customer.messaging.consumed import HANDLERS
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
@@ -11,5 +12,6 @@ SERVICE = Service(
     name="customer",
     migrations=Path(__file__).parent / "migrations",
     collections=[ACCOUNTS, CONTACTS],
+    parts=[imports_and_exports],
     consumes=HANDLERS,
 )

@@ -16,11 +16,11 @@ from crm.customer.v1 import (
     export_pb2_grpc,
     import_pb2_grpc,
 )
-from crmkit.exports.service import ExportService
 from crmkit.jobs import JobRunner
 from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of, service_under_test
 from crmkit.testing.postgres import TestServer
+from crmtransfer.exports.service import ExportService
 from customer.service import SERVICE
 
 Export = export_pb2.Export

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from crm.common.v1 import import_pb2
 from crm.customer.v1 import account_pb2, account_pb2_grpc, import_pb2_grpc
-from crmkit.imports.service import ImportService
 from crmkit.jobs import JobRunner
 from crmkit.statements import compile_statement
 from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of, service_under_test
 from crmkit.testing.postgres import TestServer
+from crmtransfer.imports.service import ImportService
 from customer.service import SERVICE
 
 Import = import_pb2.Import

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crmkit.service import Service
+from crmtransfer.part import imports_and_exports
 from identity.rpc.api_key import ApiKeyService
 from identity.rpc.session import SessionService
 from identity.rpc.user import UserService
@@ -20,6 +21,7 @@ SERVICE = Service(
     name="identity",
     migrations=Path(__file__).parent / "migrations",
     collections=[USERS, TEAMS, ROLES, API_KEYS],
+    parts=[imports_and_exports],
     servicers={
         "crm.identity.v1.UserService": UserService(),
         "crm.identity.v1.SessionService": SessionService(_TOKENS),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crmkit.service import Service
+from crmtransfer.part import imports_and_exports
 from marketing.rpc.campaign import CampaignService
 from marketing.storage.campaign import CAMPAIGNS
 
@@ -10,5 +11,6 @@ SERVICE = Service(
     name="marketing",
     migrations=Path(__file__).parent / "migrations",
     collections=[CAMPAIGNS],
+    parts=[imports_and_exports],
     servicers={"crm.marketing.v1.CampaignService": CampaignService()},
 )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crmkit.service import Service
+from crmtransfer.part import imports_and_exports
 from sales.rpc.opportunity import OpportunityService
 from sales.storage.opportunity import OPPORTUNITIES
 from sales.storage.pipeline import PIPELINES
@@ -13,6 +14,7 @@ SERVICE = Service(
     name="sales",
     migrations=Path(__file__).parent / "migrations",
     collections=[PRODUCTS, PIPELINES, OPPORTUNITIES],
+    parts=[imports_and_exports],
     servicers={"crm.sales.v1.OpportunityService": OpportunityService()},
     knows=["accounts", "contacts"],
     on_first_start=create_default_pipeline,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crmkit.service import Service
+from crmtransfer.part import imports_and_exports
 from support.rpc.ticket import TicketService
 from support.storage.ticket import TICKETS
 
@@ -10,6 +11,7 @@ SERVICE = Service(
     name="support",
     migrations=Path(__file__).parent / "migrations",
     collections=[TICKETS],
+    parts=[imports_and_exports],
     servicers={"crm.support.v1.TicketService": TicketService()},
     knows=["accounts", "contacts"],
 )

@@ -8,9 +8,9 @@ from uuid import UUID
 from crm.common.v1 import import_pb2
 from crmkit.collection import Collection
 from crmkit.errors import Failure, InvalidArgument
-from crmkit.imports.fields import Target, split, target
-from crmkit.imports.values import BadValue
 from crmkit.interceptors.validation import faults
+from crmtransfer.imports.fields import Target, split, target
+from crmtransfer.imports.values import BadValue
 
 WARNING, ERROR = "WARNING", "ERROR"
 # (collection, field to compare): what a reference's text is looked up by.

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from crm.common.v1 import import_pb2
 from crmkit import clock
 from crmkit.db import Executor, Transaction
-from crmkit.imports import uploads
-from crmkit.imports.mapping import Issue
 from crmkit.schema import IMPORT, IMPORT_ISSUE
 from crmkit.statements import Row, compile_statement
+from crmtransfer.imports import uploads
+from crmtransfer.imports.mapping import Issue
 
 ACTIVE = ("QUEUED", "RUNNING")
 _COLUMNS = tuple(IMPORT.columns)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit.errors import InvalidArgument
-from crmkit.imports.csv_reader import CsvReader, CsvRow
+from crmtransfer.imports.csv_reader import CsvReader, CsvRow
 
 
 def read(content: bytes, piece: int = 1 << 20) -> tuple[list[str], list[CsvRow]]:

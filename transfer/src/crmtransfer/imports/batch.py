@@ -3,7 +3,8 @@
 So a crash loses nothing and doubles nothing: rows are either written and counted, or neither.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -20,14 +21,14 @@ from crmkit.contract import Method
 from crmkit.db import Transaction
 from crmkit.errors import AlreadyExists, Failure
 from crmkit.ids import uuid7_of
-from crmkit.imports import runs
-from crmkit.imports.csv_reader import CsvRow
-from crmkit.imports.duplicates import Identity, Match, identity, matches
-from crmkit.imports.lookups import Lookups
-from crmkit.imports.mapping import ERROR, WARNING, Draft, RowMapper
-from crmkit.imports.runs import Tally
 from crmkit.interceptors.errors import failure_of
 from crmkit.resources import set_field
+from crmtransfer.imports import runs
+from crmtransfer.imports.csv_reader import CsvRow
+from crmtransfer.imports.duplicates import Identity, Match, identity, matches
+from crmtransfer.imports.lookups import Lookups
+from crmtransfer.imports.mapping import ERROR, WARNING, Draft, RowMapper
+from crmtransfer.imports.runs import Tally
 
 Policy = import_pb2.Import.DuplicatePolicy
 # What the database refuses because of a row, not because of its own state.
@@ -60,18 +61,20 @@ class Work:
         """Whoever asked for the import, with today's rights."""
         return creator(self.home, self.run)
 
-    def call(self, verb: str = "Create") -> Call:
-        """A piece of this work, in a transaction of its own."""
-        return Call(
-            home=self.home,
-            principal=self.principal,
-            now=clock.now(),
-            tx=Transaction(self.home.database),
-            correlation_id=self.run.name,
-            imported=True,
-            method=standard_rpc(self.collection, verb),
-            state={"confirmed_references": self.lookups.ids},
-        )
+    @asynccontextmanager
+    async def piece(self) -> AsyncIterator[Call]:
+        """A piece of this work in a transaction of its own, committed if the block ends well."""
+        async with self.home.database.transaction() as tx:
+            yield Call(
+                home=self.home,
+                principal=self.principal,
+                now=clock.now(),
+                tx=tx,
+                correlation_id=self.run.name,
+                imported=True,
+                method=standard_rpc(self.collection, "Create"),
+                state={"confirmed_references": self.lookups.ids},
+            )
 
     @property
     def policy(self) -> int:
@@ -126,8 +129,7 @@ async def write_rows(work: Work, rows: Sequence[CsvRow]) -> None:
 
 async def _write(work: Work, rows: Sequence[CsvRow]) -> int:
     """Writes rows, up to one with the same record as a row before it; answers how many."""
-    call = work.call()
-    try:
+    async with work.piece() as call:
         candidates = await _understand(work, call, rows)
         if work.policy == Policy.UPDATE:
             candidates = _until_repetition(candidates)
@@ -136,9 +138,6 @@ async def _write(work: Work, rows: Sequence[CsvRow]) -> int:
         tally = await _store(work, call, candidates, new)
         issues = [issue for c in candidates for issue in c.draft.issues]
         await runs.advance(call.tx, work.run.id, tally, issues)
-        await call.tx.commit()
-    finally:
-        await call.tx.end()
     work.processed += len(candidates)
     if work.run.specification.validate_only:
         work.seen |= {c.identity for c in candidates if c.identity and not c.draft.failed}

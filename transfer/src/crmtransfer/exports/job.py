@@ -18,13 +18,13 @@ from crmkit.access import Principal, scope_condition, scope_parameters, service_
 from crmkit.call import Call, Home, new_call
 from crmkit.collection import Collection
 from crmkit.contract import Method
-from crmkit.exports import runs
-from crmkit.exports.columns import Column, columns_of
-from crmkit.exports.csv_writer import csv_bytes
 from crmkit.filters import compile_filter
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
 from crmkit.statements import compile_statement
+from crmtransfer.exports import runs
+from crmtransfer.exports.columns import Column, columns_of
+from crmtransfer.exports.csv_writer import csv_bytes
 
 PAGE_ROWS = 1000
 _log = structlog.get_logger("crm.exports")

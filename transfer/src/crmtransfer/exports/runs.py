@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from crm.common.v1 import export_pb2
 from crmkit import clock
 from crmkit.db import Database, Executor, Transaction
-from crmkit.exports.csv_writer import chunks
 from crmkit.schema import EXPORT, EXPORT_CHUNK
 from crmkit.statements import Row, compile_statement
+from crmtransfer.exports.csv_writer import chunks
 
 ACTIVE = ("QUEUED", "RUNNING")
 RUN_COLUMNS = tuple(EXPORT.columns)

@@ -12,9 +12,6 @@ from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound, Violation
-from crmkit.exports import runs
-from crmkit.exports.columns import columns_of
-from crmkit.exports.job import ExportJob, list_rpc
 from crmkit.filters import compile_filter
 from crmkit.ids import uuid7
 from crmkit.jobs import JobHandler, enqueue
@@ -22,6 +19,9 @@ from crmkit.names import parse_name
 from crmkit.paging import Order, parse_order_by
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import EXPORT
+from crmtransfer.exports import runs
+from crmtransfer.exports.columns import columns_of
+from crmtransfer.exports.job import ExportJob, list_rpc
 
 _JOB = "export"
 _KEPT_FOR = timedelta(days=7)

@@ -1,6 +1,6 @@
 """The columns of an export: which fields of a resource they hold, and how each becomes text.
 
-The opposite of `crmkit.imports.fields`: a column is named as the import names the field it fills, and
+The opposite of `crmtransfer.imports.fields`: a column is named as the import names the field it fills, and
 its text is what the import reads.
 """
 
@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit.collection import Collection
 from crmkit.errors import InvalidArgument
-from crmkit.formulas import guarded
+from crmtransfer.formulas import guarded
 
 Read = Callable[[Any], str]
 # Says nothing that the name does not say, or is absent from every record that a list shows.

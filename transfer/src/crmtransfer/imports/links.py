@@ -11,10 +11,10 @@ from uuid import UUID
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.ids import uuid7_of
-from crmkit.imports import runs
-from crmkit.imports.batch import Work, lock
-from crmkit.imports.csv_reader import CsvRow
-from crmkit.imports.mapping import WARNING, Draft
+from crmtransfer.imports import runs
+from crmtransfer.imports.batch import Work, lock
+from crmtransfer.imports.csv_reader import CsvRow
+from crmtransfer.imports.mapping import WARNING, Draft
 
 _FIRST_INDEX = 1000  # behind the issues of the first pass
 
@@ -24,9 +24,8 @@ async def link_rows(work: Work, rows: Sequence[CsvRow]) -> None:
     linking = {r.number: r for r in rows if not r.problem and work.mapper.has_link(r.cells)}
     if not linking:
         return
-    call = work.call()
     ids = {uuid7_of(work.run.id, number): number for number in linking}
-    try:
+    async with work.piece() as call:
         cells = [row.cells for row in linking.values()]
         await work.lookups.learn(call, work.mapper.wanted(cells, links_only=True))
         records = await work.collection.get_many(call, list(ids))
@@ -38,9 +37,6 @@ async def link_rows(work: Work, rows: Sequence[CsvRow]) -> None:
         ]
         issues = [issue for draft in drafts for issue in draft.issues]
         await runs.note(call.tx, work.run.id, issues, _FIRST_INDEX)
-        await call.tx.commit()
-    finally:
-        await call.tx.end()
 
 
 async def _link(work: Work, call: Call, record_id: UUID, row: CsvRow) -> Draft:

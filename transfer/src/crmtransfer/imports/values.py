@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from crmkit.formulas import bare
+from crmtransfer.formulas import bare
 
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "y", "1", "on"), True),

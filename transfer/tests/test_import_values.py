@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from crm.sales.v1 import opportunity_pb2
 from crmkit.errors import InvalidArgument
-from crmkit.imports.fields import target
-from crmkit.imports.values import (
+from crmtransfer.imports.fields import target
+from crmtransfer.imports.values import (
     BadValue,
     read_bool,
     read_date,

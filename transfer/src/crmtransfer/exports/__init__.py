@@ -2,5 +2,5 @@
 
 columns (which fields, and their text) → csv_writer (rows → bytes) → job (page by page, each in one
 transaction with the progress); runs keeps where an export stands, service answers requests. What is
-written here is read by `crmkit.imports` without a mapping.
+written here is read by `crmtransfer.imports` without a mapping.
 """

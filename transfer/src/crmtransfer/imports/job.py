@@ -13,14 +13,14 @@ from crmkit.call import Call, Home
 from crmkit.collection import Collection
 from crmkit.db import Database
 from crmkit.errors import InvalidArgument
-from crmkit.imports import runs, uploads
-from crmkit.imports.batch import Stopped, Work, creator, write_rows
-from crmkit.imports.csv_reader import CsvReader, CsvRow
-from crmkit.imports.links import link_rows
-from crmkit.imports.lookups import Lookups
-from crmkit.imports.mapping import Mapper
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
+from crmtransfer.imports import runs, uploads
+from crmtransfer.imports.batch import Stopped, Work, creator, write_rows
+from crmtransfer.imports.csv_reader import CsvReader, CsvRow
+from crmtransfer.imports.links import link_rows
+from crmtransfer.imports.lookups import Lookups
+from crmtransfer.imports.mapping import Mapper
 
 MAX_ROWS = 1_000_000
 BATCH_ROWS = 500

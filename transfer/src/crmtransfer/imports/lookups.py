@@ -13,9 +13,9 @@ from crmkit.call import Call
 from crmkit.clients import unavailable
 from crmkit.collection import Collection
 from crmkit.errors import Failure, InvalidArgument, PermissionDenied, Unavailable
-from crmkit.imports.mapping import Key
-from crmkit.imports.values import BadValue, shown
 from crmkit.names import parse_name
+from crmtransfer.imports.mapping import Key
+from crmtransfer.imports.values import BadValue, shown
 
 _AT_ONCE = 1000
 _MAX_VALUE_CHARS = 500

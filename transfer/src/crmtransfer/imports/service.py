@@ -11,15 +11,15 @@ from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound
 from crmkit.ids import uuid7
-from crmkit.imports import runs, uploads
-from crmkit.imports.batch import Policy, standard_rpc
-from crmkit.imports.job import ImportJob
-from crmkit.imports.mapping import Mapper
 from crmkit.jobs import JobHandler, enqueue
 from crmkit.names import format_name, parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import IMPORT, IMPORT_ISSUE
+from crmtransfer.imports import runs, uploads
+from crmtransfer.imports.batch import Policy, standard_rpc
+from crmtransfer.imports.job import ImportJob
+from crmtransfer.imports.mapping import Mapper
 
 _JOB = "import"
 _NEWEST_FIRST = [Order("id", IMPORT.c.id, descending=True)]

@@ -1,7 +1,7 @@
 """Where a mapping may write: the fields of a resource and the parts of its composed fields.
 
 `display_name`, `amount` or `amount.currency_code`, `labels.region`, `emails.address` (of one item),
-`stages` or `labels` (JSON text), `roles` (several, divided by semicolons). `crmkit.exports.columns`
+`stages` or `labels` (JSON text), `roles` (several, divided by semicolons). `crmtransfer.exports.columns`
 writes what is read here.
 """
 
@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit import contract
 from crmkit.errors import InvalidArgument
-from crmkit.imports.values import (
+from crmtransfer.imports.values import (
     BadValue,
     read_currency,
     scalar_reader,
