@@ -56,7 +56,7 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         sources = sorted(str(path) for path in (root / "crm").rglob("*.proto"))
         command = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={validate}"]
         # With --descriptor_set_in protoc still resolves sources and google/* through -I.
-        subprocess.run(
+        compiled = subprocess.run(
             [
                 *command,
                 *[f"-I{include}" for include in includes],
@@ -69,9 +69,14 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
                 *sources,
                 "buf/validate/validate.proto",
             ],
-            check=True,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         validate.unlink()
+        if compiled.returncode != 0:
+            # Without the command and the stack: what is wrong, and where.
+            sys.exit(f"protoc refuses the contracts:\n{compiled.stderr}")
         for package in ("crm", "buf"):
             for directory in [out / package, *(out / package).rglob("*/")]:
                 if directory.is_dir() and directory.name != "__pycache__":

@@ -190,7 +190,7 @@ async def test_an_abandoned_job_is_taken_over_when_its_lease_ends(database: Data
 async def test_a_lease_is_renewed_while_the_work_goes_on(database: Database) -> None:
     """INVARIANT: work that takes longer than the lease is not begun a second time."""
     begun, go_on = [], asyncio.Event()
-    later = compile_statement(sa.text("SELECT now() > :start + interval '1 s'"))
+    later = compile_statement(sa.text("SELECT now() > :start + interval '4 s'"))
     start = await database.fetch_one(compile_statement(sa.text("SELECT now()")))
     assert start is not None
 
@@ -203,8 +203,8 @@ async def test_a_lease_is_renewed_while_the_work_goes_on(database: Database) -> 
         return bool(row and row[0])
 
     await promise(database)
-    async with working(database, {"work": handler}, 0.3), working(database, {"work": handler}, 0.3):
-        await eventually(three_leases_have_passed)
+    async with working(database, {"work": handler}, 1.3), working(database, {"work": handler}, 1.3):
+        await eventually(three_leases_have_passed, timeout=20)
         go_on.set()
         await eventually(lambda: _none_left(database))
     assert begun == [1]

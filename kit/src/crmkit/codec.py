@@ -99,8 +99,17 @@ class Codec(Generic[E]):
         differences = [
             *(f"attribute {name} is missing" for name in sorted(expected - attributes)),
             *(f"field {name} is missing" for name in sorted(attributes - expected)),
-            *(f"column {n} is missing" for n in sorted(columns - set(self.table.c.keys()))),
+            *(
+                f"column {n} is missing in the table"
+                for n in sorted(columns - set(self.table.c.keys()))
+            ),
             *(f"column {n} is not used" for n in sorted(set(self.table.c.keys()) - columns)),
+        ]
+        differences += [
+            f"attribute {name} has the default {self.defaults[name]!r}, which its enum has not"
+            for name, field in self.fields.items()
+            if field.filter_kind == "enum"
+            and self.defaults.get(name) not in (None, "", *field.filter_values)
         ]
         if differences:
             msg = f"{self.contract.type_name}: {'; '.join(differences)}"

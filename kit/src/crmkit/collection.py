@@ -244,6 +244,8 @@ class Collection(Generic[E]):
         if entity.owner != before.owner and not self.contract.shared:
             self._own(call, entity, entity.owner)
         changed = self.codec.changed_fields(row_before, self.codec.to_row(entity))
+        if not changed and not entity.events:
+            return entity  # nothing happened: no version, no event
         await self._prepare(call, entity, before, frozenset(changed))
         entity.version += 1
         entity.update_time = call.now

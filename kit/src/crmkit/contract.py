@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from google.api import annotations_pb2, resource_pb2
 from google.protobuf import message_factory
@@ -105,10 +106,32 @@ def resources() -> dict[str, ResourceContract]:
     return found
 
 
+def resource_type(message: type[Message]) -> str:
+    """The resource type of a message (`sales.crm/Opportunity`); empty if it is no resource."""
+    resource_type: str = message.DESCRIPTOR.GetOptions().Extensions[resource_pb2.resource].type
+    return resource_type
+
+
 def resource_of(message: type[Message]) -> ResourceContract:
     """The resource whose records are of this message."""
-    options = message.DESCRIPTOR.GetOptions()
-    return resources()[options.Extensions[resource_pb2.resource].type]
+    return resources()[resource_type(message)]
+
+
+def referred_collections(message: type[Message]) -> set[str]:
+    """The collections that a resource's records refer to, also from within nested messages."""
+    return _referred(message.DESCRIPTOR)
+
+
+def _referred(message: Any) -> set[str]:
+    found: set[str] = set()
+    for field in message.fields:
+        reference = field.GetOptions().Extensions[resource_pb2.resource_reference]
+        if reference.type in resources():
+            found.add(resources()[reference.type].collection)
+        nested = field.message_type
+        if nested is not None and nested.containing_type is message:
+            found |= _referred(nested)
+    return found
 
 
 @cache

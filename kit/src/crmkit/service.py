@@ -37,7 +37,6 @@ class Service:
         migrations: Folder of its Alembic migrations.
         collections: The resources it owns.
         servicers: gRPC service name → object with the methods that the kit does not provide.
-        knows: Collections of other services that its records refer to.
         consumes: Routing key → handler of other services' events; handlers write only this database.
         jobs: Kind → handler of durable jobs.
         parts: What packages beside the kit add: imports and exports.
@@ -50,13 +49,26 @@ class Service:
     migrations: Path
     collections: Sequence[Collection[Any]] = ()
     servicers: Mapping[str, Any] = field(default_factory=dict)
-    knows: Sequence[str] = ()
     consumes: Mapping[str, EventHandler] = field(default_factory=dict)
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)
     parts: Sequence[Callable[["Service"], Part]] = ()
     on_first_start: Callable[[Call], Awaitable[None]] | None = None
     loops: Sequence[Loop] = ()
     settings: type[ServiceSettings] = ServiceSettings
+
+    @property
+    def knows(self) -> list[str]:
+        """Collections of other services that its records refer to; it keeps their names and owners.
+
+        Users and teams are not among them: every service knows them for its rights.
+        """
+        referred = {
+            name
+            for own in self.collections
+            for name in contract.referred_collections(own.contract.message)
+        }
+        known = contract.collections()
+        return sorted(n for n in referred if known[n].service not in {self.name, "identity"})
 
     def functions(self, extra: Mapping[str, Any]) -> list[tuple[Method, Callable[..., Any]]]:
         """Every method of the service's packages with its implementation.
@@ -65,9 +77,12 @@ class Service:
             extra: Servicers that the kit and the parts add: feed, look-up, events, imports.
 
         Raises:
-            ContractError: A method of the contract has no implementation.
+            ContractError: A method of the contract has no implementation, or a servicer no contract.
         """
         servicers = {**extra, **self.servicers}
+        if unknown := servicers.keys() - contract.services().keys():
+            msg = f"{self.name}: no contract declares {', '.join(sorted(unknown))}"
+            raise ContractError(msg)
         by_noun = {c.contract.noun: c for c in self.collections}
         found: list[tuple[Method, Callable[..., Any]]] = []
         for full_name, descriptor in contract.services().items():

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from crmkit import contract
 from crmkit.call import Call, Home
 from crmkit.contract import Method
 from crmkit.errors import InvalidArgument
@@ -172,8 +173,9 @@ async def _send_headers(response: Any, call: Call, context: Any) -> None:
 
 
 def _singular(method: Method) -> str:
-    """The field of the request that holds the resource, for paths in errors."""
+    """What paths in errors begin with: the request's resource, else the resource that is answered."""
     for field in method.input.DESCRIPTOR.fields:
         if field.message_type is not None and "etag" in field.message_type.fields_by_name:
             return field.name
-    return ""
+    answered = contract.resource_type(method.output)
+    return contract.resources()[answered].singular if answered else ""

@@ -21,7 +21,7 @@ from crmkit.feed.events import Event
 from crmkit.ids import uuid7
 from crmkit.ports import free_port
 from crmkit.runner import RunningService
-from crmkit.schema import KNOWN_ROLE, KNOWN_TEAM, KNOWN_USER, SIGNING_KEY
+from crmkit.schema import KNOWN_RECORD, KNOWN_ROLE, KNOWN_TEAM, KNOWN_USER, SIGNING_KEY
 from crmkit.service import Service
 from crmkit.service_tokens import create_service_keys
 from crmkit.settings import ServiceSettings
@@ -79,6 +79,13 @@ class ServiceUnderTest:
         }  # fmt: skip
         token = jwt.encode({"alg": "ES256", "kid": "test"}, claims, self._key)
         return Person(user, team, (("authorization", f"Bearer {token}"),))
+
+    async def know(self, collection: str, *, deleted: bool = False) -> UUID:
+        """A record of another service that this one has heard of."""
+        record = uuid7()
+        values = {"collection": collection, "id": record, "deleted": deleted}
+        await self.database.execute(compile_statement(KNOWN_RECORD.insert().values(values)))
+        return record
 
     async def _put(self, table: sa.Table, **values: Any) -> None:
         await self.database.execute(

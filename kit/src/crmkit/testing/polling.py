@@ -20,7 +20,7 @@ async def eventually(predicate: Callable[[], T], timeout: float = ...) -> T: ...
 
 async def eventually(
     predicate: Callable[[], Any],
-    timeout: float = 10,  # noqa: ASYNC109 - the deadline is what this function is about
+    timeout: float = 30,  # noqa: ASYNC109 - the deadline is what this function is about
 ) -> Any:
     """Calls a predicate, plain or async, until its answer is true, and returns that answer.
 
@@ -42,7 +42,7 @@ async def eventually(
         await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def eventually_sync(predicate: Callable[[], T], timeout: float = 10) -> T:
+def eventually_sync(predicate: Callable[[], T], timeout: float = 30) -> T:
     """Like `eventually`, for tests without an event loop."""
     deadline = time.monotonic() + timeout
     while not (value := predicate()):

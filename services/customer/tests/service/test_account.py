@@ -90,6 +90,28 @@ async def test_an_update_changes_the_named_fields_only(customer: ServiceUnderTes
     assert list(updated.message.changed_fields) == ["display_name", "industry"]
 
 
+async def test_an_update_that_changes_nothing_is_no_new_version_and_no_event(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: a version and an event say that something happened."""
+    ada = await customer.person("customer.*")
+    created = await stub(customer).CreateAccount(
+        account_pb2.CreateAccountRequest(account=Account(display_name="A")), metadata=ada.metadata
+    )
+    for same in (Account(name=created.name), Account(name=created.name, display_name="A")):
+        answered = await stub(customer).UpdateAccount(
+            account_pb2.UpdateAccountRequest(account=same), metadata=ada.metadata
+        )
+        assert answered == created
+    changed = await stub(customer).UpdateAccount(
+        account_pb2.UpdateAccountRequest(account=Account(name=created.name, display_name="B")),
+        metadata=ada.metadata,
+    )
+    events = await customer.events(created.name, count=2)
+    assert [e.subject_version for e in events] == [1, 2]
+    assert changed.etag != created.etag
+
+
 async def test_a_stale_etag_is_refused_and_changes_nothing(customer: ServiceUnderTest) -> None:
     """INVARIANT: no update is lost."""
     ada = await customer.person("customer.*")

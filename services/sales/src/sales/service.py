@@ -16,6 +16,5 @@ SERVICE = Service(
     collections=[PRODUCTS, PIPELINES, OPPORTUNITIES],
     parts=[imports_and_exports],
     servicers={"crm.sales.v1.OpportunityService": OpportunityService()},
-    knows=["accounts", "contacts"],
     on_first_start=create_default_pipeline,
 )

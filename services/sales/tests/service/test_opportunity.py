@@ -16,8 +16,6 @@ from crm.sales.v1 import (
     product_pb2,
     product_pb2_grpc,
 )
-from crmkit.schema import KNOWN_RECORD
-from crmkit.statements import compile_statement
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
 Opportunity = opportunity_pb2.Opportunity
@@ -345,8 +343,6 @@ async def test_lines_in_two_currencies_are_refused(sales: ServiceUnderTest) -> N
 async def test_a_known_account_is_accepted(sales: ServiceUnderTest) -> None:
     """What customer has published is enough; customer itself may be down."""
     ada = await sales.person("sales.*")
-    account = uuid4()
-    values = {"collection": "accounts", "id": account, "deleted": False}
-    await sales.database.execute(compile_statement(KNOWN_RECORD.insert().values(values)))
+    account = await sales.know("accounts")
     created = await create(sales, ada, account=f"accounts/{account}")
     assert created.account == f"accounts/{account}"

@@ -13,5 +13,4 @@ SERVICE = Service(
     collections=[TICKETS],
     parts=[imports_and_exports],
     servicers={"crm.support.v1.TicketService": TicketService()},
-    knows=["accounts", "contacts"],
 )

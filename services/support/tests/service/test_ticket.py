@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -11,8 +10,6 @@ from crm.support.v1 import ticket_pb2, ticket_pb2_grpc
 from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.errors import InvalidArgument
-from crmkit.schema import KNOWN_RECORD
-from crmkit.statements import compile_statement
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 from support.storage.ticket import TICKETS
 
@@ -30,19 +27,10 @@ async def create(support: ServiceUnderTest, person: Person, **fields: object) ->
     )
 
 
-async def know(support: ServiceUnderTest, collection: str) -> UUID:
-    """A record of another service that this one has heard of."""
-    record_id = uuid4()
-    values = {"collection": collection, "id": record_id, "deleted": False}
-    statement = compile_statement(KNOWN_RECORD.insert().values(values))
-    await support.database.execute(statement)
-    return record_id
-
-
 async def test_a_ticket_goes_from_new_to_closed_and_back(support: ServiceUnderTest) -> None:
     """INVARIANT: every step is one version and one event; nothing personal is published."""
     ada = await support.person("support.*")
-    account = await know(support, "accounts")
+    account = await support.know("accounts")
     ticket = await create(
         support, ada, account=f"accounts/{account}", description="Jane says it smokes"
     )
