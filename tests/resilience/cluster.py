@@ -27,8 +27,8 @@ from .processes import ADMIN, Child, command_line, descendants, kill
 ROOT = Path(__file__).parents[2]
 # Process → what runs in it. The three below it are what tests kill.
 PROCESSES = {
-    "rest": ["identity", "customer", "marketing", "support", "sales:consume,jobs",
-             "reporting:serve,jobs"],
+    "rest": ["identity", "workspace", "customer", "marketing", "support",
+             "sales:consume,jobs", "reporting:serve,jobs"],
     "serve": ["sales:serve"],
     "relay": ["sales:relay"],
     "consume": ["reporting:consume"],

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from crmkit.service import Service
 
-NAMES = ("identity", "customer", "sales", "marketing", "support", "reporting")
+NAMES = ("identity", "workspace", "customer", "sales", "marketing", "support", "reporting")
 
 
 def service(name: str) -> Service:

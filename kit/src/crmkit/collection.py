@@ -49,6 +49,9 @@ class Collection(Generic[E]):
         unstored: Message fields that are not kept.
     """
 
+    # How far the events of these records reach at most, whatever the reader's own scope.
+    event_scope = RecordScope.ALL
+
     def __init__(
         self,
         message: type[Any],

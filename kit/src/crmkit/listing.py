@@ -1,13 +1,13 @@
 """Lists of records: filter, order, record scope and keyset paging as one compiled statement."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from crmkit.access import RecordScope, scope_condition, scope_parameters
+from crmkit.access import Principal, RecordScope, scope_condition, scope_parameters
 from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec
@@ -24,6 +24,8 @@ from crmkit.paging import (
 from crmkit.statements import Statement, compile_statement
 
 E = TypeVar("E", bound=Record)
+Scoped = Callable[[sa.FromClause, RecordScope], sa.ColumnElement[bool] | None]
+Parameters = Callable[[Principal, RecordScope], Mapping[str, object]]
 
 # Lists and maps have no order.
 _UNORDERED = {"labels", "json_list", "references"}
@@ -33,9 +35,17 @@ _STATEMENTS_KEPT = 512  # first pages by filter, order and scope
 class Listing(Generic[E]):
     """The lists of one collection."""
 
-    def __init__(self, codec: Codec[E]) -> None:
-        """Takes what knows the collection's fields and table."""
+    def __init__(
+        self,
+        codec: Codec[E],
+        *,
+        scoped: Scoped = scope_condition,
+        parameters: Parameters = scope_parameters,
+    ) -> None:
+        """Takes what knows the fields and the table; the rest where records have a scope of their own."""
         self._codec = codec
+        self._scoped = scoped
+        self._parameters = parameters
         self._table = codec.table
         self.filter_fields = codec.filter_fields()
         self.order_fields = {"id": codec.table.c.id} | {
@@ -59,7 +69,7 @@ class Listing(Generic[E]):
             statement = self._compile(*arguments, scope, position)
         else:
             statement = self._first_page(*arguments, scope)
-        parameters = {"row_limit": size + 1, **scope_parameters(call.principal, scope)}
+        parameters = {"row_limit": size + 1, **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(statement, parameters)
         token = ""
         if len(rows) > size:
@@ -79,7 +89,7 @@ class Listing(Generic[E]):
         orders = parse_order_by(order_by, self.order_fields)
         conditions = [
             compile_filter(filter_text, self.filter_fields),
-            scope_condition(self._table, scope),
+            self._scoped(self._table, scope),
             None if show_deleted else self._table.c.delete_time.is_(None),
             keyset_condition(orders, position) if position is not None else None,
         ]
@@ -99,12 +109,12 @@ class Listing(Generic[E]):
         if known is None or known.kind != "text":
             msg = f"{self._table.name} cannot be looked up by {field or 'nothing'}."
             raise InvalidArgument(msg, field="field")
-        condition = scope_condition(self._table, scope)
+        condition = self._scoped(self._table, scope)
         query = sa.select(known.column, self._table.c.id).where(
             known.column == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text))),
             self._table.c.delete_time.is_(None),
             *([condition] if condition is not None else []),
         )
-        parameters = {"values": list(values), **scope_parameters(call.principal, scope)}
+        parameters = {"values": list(values), **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(compile_statement(query), parameters)
         return [(row[0], row[1]) for row in rows]

@@ -189,7 +189,7 @@ class RunningService:
         if found is None:
             return RecordScope.NONE
         scope = call.principal.grants.scope(found.permission("get"))
-        return RecordScope.ALL if found.contract.shared and scope else scope
+        return min(RecordScope.ALL if found.contract.shared and scope else scope, found.event_scope)
 
     def _job_handlers(self) -> dict[str, Any]:
         jobs = dict(self.service.jobs)

@@ -8,7 +8,12 @@ from crmkit.ids import uuid5_of
 from identity.domain.role import EVERYTHING, Grant
 
 _NAMESPACE = UUID("0b5d9c52-7a4e-4c7e-9a25-6c1f0f6b7a11")
-# Who works with records needs to see whom they can belong to, and to make keys of their own.
+# What is a person's own: their keys, and how they arrange their work.
+_THEIR_OWN = (
+    Grant("identity.apiKeys.*", "OWN"),
+    Grant("workspace.savedViews.*", "OWN"),
+)
+# Who works with records needs to see whom they can belong to.
 _EVERYONE = (
     Grant("identity.users.get", "ALL"),
     Grant("identity.users.list", "ALL"),
@@ -16,7 +21,7 @@ _EVERYONE = (
     Grant("identity.teams.list", "ALL"),
     Grant("identity.roles.get", "ALL"),
     Grant("identity.roles.list", "ALL"),
-    Grant("identity.apiKeys.*", "OWN"),
+    *_THEIR_OWN,
 )
 
 
@@ -47,7 +52,7 @@ def _manager() -> BuiltInRole:
         "Works with everything that belongs to their team and the teams below it.",
         (
             *_EVERYONE,
-            *_all("SUBTREE", "customer.*", "sales.*", "marketing.*", "support.*"),
+            *_all("SUBTREE", "workspace.*", "customer.*", "sales.*", "marketing.*", "support.*"),
             *_all("SUBTREE", "reporting.metrics.*"),
             *_all("ALL", "identity.events.list"),
         ),
@@ -113,7 +118,7 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
         BuiltInRole(
             "Analyst",
             "Sees everything and queries every metric.",
-            (*reading, *_all("ALL", "reporting.metrics.*"), *_all("OWN", "identity.apiKeys.*")),
+            (*reading, *_all("ALL", "reporting.metrics.*"), *_THEIR_OWN),
         ),
         BuiltInRole("Read-only", "Sees everything and changes nothing.", reading),
     ]

@@ -1,0 +1,5 @@
+"""The workspace service's tables."""
+
+import sqlalchemy as sa
+
+WORKSPACE = sa.MetaData()
