@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from google.type import money_pb2
@@ -108,3 +109,19 @@ def test_money_is_exact(amount: Decimal) -> None:
     target(Opportunity, "amount").write(message, f"{amount:f}")
     assert message.amount.units + Decimal(message.amount.nanos).scaleb(-9) == amount
     assert message.amount.units * message.amount.nanos >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "instant"),
+    [
+        ("2017-03-01", "Asia/Shanghai", "2017-02-28T16:00:00Z"),
+        ("2017-03-01T09:00:00", "America/New_York", "2017-03-01T14:00:00Z"),
+        ("2017-03-01T09:00:00Z", "Asia/Shanghai", "2017-03-01T09:00:00Z"),
+        ("2017-03-01", "UTC", "2017-03-01T00:00:00Z"),
+    ],
+)
+def test_a_time_without_a_zone_is_of_the_organisation(text: str, zone: str, instant: str) -> None:
+    """INVARIANT: decision 15; what names its zone keeps it."""
+    message = Opportunity()
+    target(Opportunity, "close_time", ZoneInfo(zone)).write(message, text)
+    assert message.close_time.ToJsonString() == instant

@@ -17,6 +17,7 @@ from crmkit.consumer_status import ConsumerStatus
 from crmkit.contract import Method
 from crmkit.db import Database, Executor, Transaction
 from crmkit.ids import uuid7
+from crmkit.organization import Organization
 from crmkit.rights import Rights
 
 
@@ -78,6 +79,11 @@ class Call:
     def reader(self) -> Executor:
         """Where to read: the transaction once it has begun, else a connection of its own."""
         return self.tx if self.tx.begun else self.home.database
+
+    @property
+    def organization(self) -> Organization:
+        """The organisation's settings, as this service knows them now."""
+        return self.home.rights.organization
 
     def metadata_for_others(self) -> tuple[tuple[str, str], ...]:
         """Metadata of a call to another service, with the rights of whoever this work is done for."""

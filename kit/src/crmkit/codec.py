@@ -129,6 +129,8 @@ class Codec(Generic[E]):
 
     def name_of(self, record_id: UUID) -> str:
         """The resource name of a record."""
+        if self.contract.singleton:
+            return self.contract.collection
         return f"{self.contract.collection}/{record_id}"
 
     def to_message(self, entity: E) -> Any:
@@ -155,9 +157,8 @@ class Codec(Generic[E]):
             write(message, value)
 
     def _write_identity(self, entity: E, message: Any) -> None:
-        uid = str(entity.id)
-        message.name = f"{self.contract.collection}/{uid}"
-        message.uid = uid
+        message.name = self.name_of(entity.id)
+        message.uid = str(entity.id)
         message.etag = f'"{entity.version}"'
 
     def read(self, message: Message, names: frozenset[str] | list[str]) -> dict[str, Any]:

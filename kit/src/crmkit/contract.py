@@ -43,7 +43,10 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class ResourceContract:
-    """A resource: `service` owns `collection`, whose records are `message`s."""
+    """A resource: `service` owns `collection`, whose records are `message`s.
+
+    A `singleton` is there once, and named like its collection: `organization`.
+    """
 
     service: str
     type_name: str
@@ -51,6 +54,7 @@ class ResourceContract:
     singular: str
     noun: str
     shared: bool
+    singleton: bool
     message: type[Message]
 
 
@@ -98,9 +102,10 @@ def resources() -> dict[str, ResourceContract]:
             service=service_of(descriptor.file.package),
             type_name=resource.type,
             collection=resource.plural,
-            singular=resource.pattern[0].rsplit("{", 1)[1].rstrip("}"),
+            singular=resource.pattern[0].rpartition("{")[2].rstrip("}"),
             noun=descriptor.name,
             shared=scope == options_pb2.SHARED,
+            singleton="{" not in resource.pattern[0],
             message=message_factory.GetMessageClass(descriptor),
         )
     return found

@@ -1,6 +1,7 @@
 """Lists of records: filter, order, record scope and keyset paging as one compiled statement."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -61,14 +62,15 @@ class Listing(Generic[E]):
         Raises:
             InvalidArgument: `INVALID_FILTER`, `INVALID_ORDER_BY` or `INVALID_PAGE_TOKEN`.
         """
+        zone = call.organization.zone
         arguments = (request.filter, request.order_by, request.show_deleted)
         orders = parse_order_by(request.order_by, self.order_fields)
         bound_to = fingerprint(self._table.name, *arguments)
         if request.page_token:
             position = decode_token(request.page_token, bound_to, orders)
-            statement = self._compile(*arguments, scope, position)
+            statement = self._compile(*arguments, scope, zone, position)
         else:
-            statement = self._first_page(*arguments, scope)
+            statement = self._first_page(*arguments, scope, zone)
         parameters = {"row_limit": size + 1, **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(statement, parameters)
         token = ""
@@ -84,11 +86,12 @@ class Listing(Generic[E]):
         order_by: str,
         show_deleted: bool,  # noqa: FBT001 - the key of a cache
         scope: RecordScope,
+        zone: tzinfo,
         position: Sequence[Value] | None = None,
     ) -> Statement:
         orders = parse_order_by(order_by, self.order_fields)
         conditions = [
-            compile_filter(filter_text, self.filter_fields),
+            compile_filter(filter_text, self.filter_fields, zone=zone),
             self._scoped(self._table, scope),
             None if show_deleted else self._table.c.delete_time.is_(None),
             keyset_condition(orders, position) if position is not None else None,

@@ -264,3 +264,18 @@ def drop_first() -> None:
     op.drop_table("export")
     op.drop_table("event_log")
     op.drop_table("consumer_cursor")
+
+
+def create_known_settings() -> None:
+    """Creates what a service knows of the organisation's settings."""
+    op.create_table(
+        "known_setting",
+        sa.Column("name", sa.Text(collation="C"), nullable=False),
+        sa.Column("value", postgresql.JSONB(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def drop_known_settings() -> None:
+    """Drops it again."""
+    op.drop_table("known_setting")

@@ -1,4 +1,4 @@
-"""What this service knows of users, teams, roles, sessions and signing keys, from identity's feed.
+"""What this service knows of users, teams, roles, sessions, signing keys and settings, from identity's feed.
 
 The rows live in the service's own database, so identity may be down. Each process keeps them in memory and
 reloads them when they change: a revocation takes effect within seconds everywhere.
@@ -17,8 +17,10 @@ import sqlalchemy as sa
 from crmkit.access import Grants, Principal, RecordScope
 from crmkit.db import Database
 from crmkit.errors import Failure, Unauthenticated
+from crmkit.organization import Organization
 from crmkit.schema import (
     KNOWN_ROLE,
+    KNOWN_SETTING,
     KNOWN_TEAM,
     KNOWN_USER,
     REVOKED_SESSION,
@@ -32,7 +34,7 @@ _SECONDS_FOR_A_NEW_USER = 1.0
 
 _READ = {
     table.name: compile_statement(sa.select(table))
-    for table in (KNOWN_USER, KNOWN_TEAM, KNOWN_ROLE, REVOKED_SESSION, SIGNING_KEY)
+    for table in (KNOWN_USER, KNOWN_TEAM, KNOWN_ROLE, KNOWN_SETTING, REVOKED_SESSION, SIGNING_KEY)
 }
 
 
@@ -55,6 +57,7 @@ class Rights:
     roles: dict[UUID, list[tuple[str, RecordScope]]] = field(default_factory=dict)
     revoked: set[UUID] = field(default_factory=set)
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    organization: Organization = field(default_factory=Organization)
     on_change: list[Callable[[], None]] = field(default_factory=list)
     _principals: dict[UUID, Principal] = field(default_factory=dict)
     _reloaded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -121,6 +124,8 @@ class Rights:
         }
         self.revoked = {row[0] for row in rows["revoked_session"]}
         self.keys = {row[0]: row[1] for row in rows["known_signing_key"]}
+        settings: dict[str, Any] = dict(rows["known_setting"])
+        self.organization = Organization.from_json(settings.get("organization", {}))
         self._principals.clear()
         for action in self.on_change:
             action()

@@ -8,11 +8,18 @@ from google.protobuf.json_format import MessageToDict
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import insert
 
-from crm.identity.v1 import role_pb2, session_pb2, team_pb2, user_pb2
+from crm.identity.v1 import organization_pb2, role_pb2, session_pb2, team_pb2, user_pb2
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
-from crmkit.schema import KNOWN_ROLE, KNOWN_TEAM, KNOWN_USER, REVOKED_SESSION, SIGNING_KEY
+from crmkit.schema import (
+    KNOWN_ROLE,
+    KNOWN_SETTING,
+    KNOWN_TEAM,
+    KNOWN_USER,
+    REVOKED_SESSION,
+    SIGNING_KEY,
+)
 from crmkit.statements import Statement, compile_statement
 
 
@@ -27,6 +34,7 @@ def _upsert(table: sa.Table) -> Statement:
 
 _PUT_USER, _PUT_TEAM, _PUT_ROLE = _upsert(KNOWN_USER), _upsert(KNOWN_TEAM), _upsert(KNOWN_ROLE)
 _PUT_SESSION, _PUT_KEY = _upsert(REVOKED_SESSION), _upsert(SIGNING_KEY)
+_PUT_SETTING = _upsert(KNOWN_SETTING)
 
 
 def _id(name: str) -> UUID | None:
@@ -77,10 +85,17 @@ async def _signing_key_rotated(event: Event, call: Call) -> None:
         await call.tx.execute(_PUT_KEY, {"kid": key.kid, "jwk": Jsonb(MessageToDict(key))})
 
 
+async def _organization_changed(event: Event, call: Call) -> None:
+    settings: organization_pb2.Organization = event.message.organization
+    value = MessageToDict(settings, preserving_proto_field_name=True)
+    await call.tx.execute(_PUT_SETTING, {"name": settings.name, "value": Jsonb(value)})
+
+
 HANDLERS: dict[str, Callable[[Event, Call], Awaitable[None]]] = {
     "identity.user.*": _user_changed,
     "identity.team.*": _team_changed,
     "identity.role.*": _role_changed,
+    "identity.organization.*": _organization_changed,
     "identity.session.revoked": _session_revoked,
     "identity.signing_key.rotated": _signing_key_rotated,
 }

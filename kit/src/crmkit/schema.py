@@ -141,6 +141,13 @@ REVOKED_SESSION = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("revoke_time", TIMESTAMP, nullable=False),
 )
+# The organisation's settings and pick lists: resource name → the record as JSON.
+KNOWN_SETTING = sa.Table(
+    "known_setting",
+    PLATFORM,
+    sa.Column("name", TEXT, primary_key=True),
+    sa.Column("value", JSONB, nullable=False),
+)
 SIGNING_KEY = sa.Table(
     "known_signing_key",
     PLATFORM,

@@ -21,7 +21,14 @@ from crmkit.feed.events import Event
 from crmkit.ids import uuid7
 from crmkit.ports import free_port
 from crmkit.runner import RunningService
-from crmkit.schema import KNOWN_RECORD, KNOWN_ROLE, KNOWN_TEAM, KNOWN_USER, SIGNING_KEY
+from crmkit.schema import (
+    KNOWN_RECORD,
+    KNOWN_ROLE,
+    KNOWN_SETTING,
+    KNOWN_TEAM,
+    KNOWN_USER,
+    SIGNING_KEY,
+)
 from crmkit.service import Service
 from crmkit.service_tokens import create_service_keys
 from crmkit.settings import ServiceSettings
@@ -86,6 +93,11 @@ class ServiceUnderTest:
         values = {"collection": collection, "id": record, "deleted": deleted}
         await self.database.execute(compile_statement(KNOWN_RECORD.insert().values(values)))
         return record
+
+    async def settings(self, **values: Any) -> None:
+        """The organisation's settings; what is not said is as in a new installation."""
+        await self.database.execute(compile_statement(sa.delete(KNOWN_SETTING)))
+        await self._put(KNOWN_SETTING, name="organization", value=Jsonb(values))
 
     async def _put(self, table: sa.Table, **values: Any) -> None:
         await self.database.execute(

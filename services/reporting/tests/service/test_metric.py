@@ -9,6 +9,7 @@ import pytest
 from google.type.money_pb2 import Money
 
 from crm.customer.v1.account_pb2 import Account, AccountCreated
+from crm.identity.v1.organization_pb2 import Organization, OrganizationUpdated
 from crm.identity.v1.team_pb2 import Team, TeamCreated
 from crm.reporting.v1 import metric_pb2 as pb
 from crm.reporting.v1.metric_pb2_grpc import MetricServiceStub
@@ -63,6 +64,26 @@ async def test_an_answer_has_rows_labels_currency_and_its_own_age(reporting: Any
 
     await eventually(level)
     assert timedelta(0) <= answer.lag.ToTimedelta()
+
+
+async def test_months_and_days_are_those_of_the_organisation_or_of_the_zone_asked_for(
+    reporting: Any,
+) -> None:
+    """INVARIANT: what was won on the first of March in Shanghai counts for March there."""
+    close = datetime(2017, 2, 28, 23, 30, tzinfo=UTC)
+    settings = Organization(name="organization", time_zone="Asia/Shanghai")
+    deal = won()
+    deal.opportunity.close_time.FromDatetime(close)
+    await reporting.publish(OrganizationUpdated(organization=settings), deal)
+    asked = {"metrics": ["opportunities_won"], "group_by": ["month", "day"]}
+    for zone, day in {"": "2017-03-01", "UTC": "2017-02-28", "Asia/Tokyo": "2017-03-01"}.items():
+        answer = await query(reporting, **asked, time_zone=zone)
+        assert dict(answer.rows[0].dimensions) == {"month": day[:7], "day": day}
+        assert answer.time_zone == (zone or "Asia/Shanghai")
+    only = await query(reporting, **asked, filter='day = "2017-03-01"')
+    assert len(only.rows) == 1
+    none = await query(reporting, **asked, filter='day = "2017-03-01"', time_zone="UTC")
+    assert not none.rows
 
 
 async def test_a_source_that_cannot_be_had_is_named(reporting: Any) -> None:
@@ -134,6 +155,7 @@ async def test_names_of_people_are_asked_for_with_the_callers_rights(reporting: 
         ({"metrics": ["won_amount"], "group_by": ["colour"]}, "INVALID_FIELD", "group_by[0]"),
         ({"metrics": ["won_amount"], "filter": "((("}, "INVALID_FILTER", "filter"),
         ({"metrics": ["won_amount"], "currency_code": "XYZ"}, "INVALID_FIELD", "currency_code"),
+        ({"metrics": ["won_amount"], "time_zone": "Mars"}, "UNKNOWN_TIME_ZONE", "time_zone"),
         (
             {
                 "metrics": ["won_amount"],

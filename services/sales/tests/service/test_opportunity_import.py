@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from google.type.money_pb2 import Money
@@ -91,3 +92,19 @@ async def test_an_imported_stage_that_is_not_there_is_refused(sales: ServiceUnde
     with pytest.raises(InvalidArgument, match="Prospecting") as refused:
         await import_one(sales, stage="Daydreaming")
     assert refused.value.violations[0].field == "opportunity.stage"
+
+
+async def test_a_bare_date_begins_at_midnight_of_the_organisation(sales: ServiceUnderTest) -> None:
+    """INVARIANT: one meaning for a date in filters, in whatever zone the organisation is."""
+    ada = await sales.person("sales.*")
+    half_past_midnight = datetime(2017, 3, 1, 0, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
+    opened = await import_one(sales, open_time=half_past_midnight)
+    request = opportunity_pb2.ListOpportunitiesRequest(
+        filter=f'name = "opportunities/{opened.id}" AND open_time >= "2017-03-01"'
+    )
+    stub: Any = opportunity_pb2_grpc.OpportunityServiceStub(sales.channel)
+    for zone, found in {"UTC": 0, "Asia/Shanghai": 1, "America/New_York": 0}.items():
+        await sales.settings(time_zone=zone)
+        page = await stub.ListOpportunities(request, metadata=ada.metadata)
+        assert len(page.opportunities) == found
+    await sales.settings()

@@ -105,7 +105,11 @@ class _Work:
         call, collection = self._call(run), self.collection
         scope = collection.scope(call, collection.permission("list"))
         conditions = [
-            compile_filter(run.specification.filter, collection.listing.filter_fields),
+            compile_filter(
+                run.specification.filter,
+                collection.listing.filter_fields,
+                zone=call.organization.zone,
+            ),
             scope_condition(collection.table, scope),
             collection.table.c.delete_time.is_(None),
         ]

@@ -8,6 +8,8 @@ writes what is read here.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from functools import partial
 from typing import Any
 
 from google.api import field_behavior_pb2, resource_pb2
@@ -27,6 +29,7 @@ from crmtransfer.imports.values import (
 
 Write = Callable[[Any, str], None]
 _CURRENCY = "currency_code"
+_TIME, _DATE = "google.protobuf.Timestamp", "google.type.Date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,20 @@ class Target:
     follows: bool = False
 
 
-def target(message: type[Any], path: str) -> Target:
-    """The place a path names; raises InvalidArgument if there is none."""
+def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
+    """The place a path names; raises InvalidArgument if there is none.
+
+    Args:
+        message: The resource.
+        path: The place.
+        zone: The time zone of times that name none.
+    """
     head, _, rest = path.partition(".")
     field = message.DESCRIPTOR.fields_by_name.get(head)
     if field is None:
         raise _no_such(path)
     behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    part = _part(field, rest, path)
+    part = _part(field, rest, path, zone)
     return Target(
         path=path,
         field=head,
@@ -87,7 +96,7 @@ class _Part:
     follows: bool = False
 
 
-def _part(field: FieldDescriptor, rest: str, path: str) -> _Part:
+def _part(field: FieldDescriptor, rest: str, path: str, zone: tzinfo) -> _Part:
     if _is_map(field):
         return _map_entry(field, rest)
     if field.message_type is None:
@@ -100,18 +109,17 @@ def _part(field: FieldDescriptor, rest: str, path: str) -> _Part:
     kind = field.message_type.full_name
     if kind == "google.type.Money" and not field.is_repeated:
         return _money(field, rest, path, group)
-    if kind in _PLAIN and not field.is_repeated:
+    plain: dict[str, Write] = {_TIME: partial(write_time, zone=zone), _DATE: write_date}
+    write = plain.get(kind)
+    if write is not None and not field.is_repeated:
         if rest:
             raise _no_such(path)
-        write, name = _PLAIN[kind], field.name
-        return _Part(lambda message, text: write(getattr(message, name), text))
-    return _nested(field, rest, path, group)
+        return _plain(field.name, write)
+    return _nested(field, rest, path, group, zone)
 
 
-_PLAIN: dict[str, Write] = {
-    "google.protobuf.Timestamp": write_time,
-    "google.type.Date": write_date,
-}
+def _plain(name: str, write: Write) -> _Part:
+    return _Part(lambda message, text: write(getattr(message, name), text))
 
 
 def _is_map(field: FieldDescriptor) -> bool:
@@ -177,13 +185,13 @@ def _money(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
     return _Part(write_currency, group=group, follows=True)
 
 
-def _nested(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
+def _nested(field: FieldDescriptor, rest: str, path: str, group: str, zone: tzinfo) -> _Part:
     name, repeated = field.name, field.is_repeated
     head, _, inner_rest = rest.partition(".")
     inner_field = field.message_type.fields_by_name.get(head) if field.message_type else None
     if inner_field is None:
         raise _no_such(path)
-    inner = _part(inner_field, inner_rest, path)
+    inner = _part(inner_field, inner_rest, path, zone)
 
     def write(message: Any, text: str) -> None:
         items = getattr(message, name)

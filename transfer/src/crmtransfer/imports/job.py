@@ -62,7 +62,8 @@ class ImportJob:
         header, total = await _survey(home.database, run)
         async with home.database.transaction() as tx:
             await runs.begin(tx, run.id, total)
-        mapper = Mapper(collection, run.specification.mappings)
+        zone = home.rights.organization.zone
+        mapper = Mapper(collection, run.specification.mappings, zone)
         history = creator(home, run).grants.scope(collection.permission("import_history"))
         work = Work(
             home=home,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -95,10 +96,14 @@ class Mapper:
     """The mappings of an import, checked against the resource; bound to a file by its header."""
 
     def __init__(
-        self, collection: Collection[Any], mappings: Sequence[import_pb2.FieldMapping]
+        self,
+        collection: Collection[Any],
+        mappings: Sequence[import_pb2.FieldMapping],
+        zone: tzinfo = UTC,
     ) -> None:
-        """Checks the mappings; raises InvalidArgument naming the one at fault."""
+        """Checks the mappings; raises InvalidArgument naming the one at fault; `zone` is of bare times."""
         self.collection = collection
+        self._zone = zone
         self._importable = collection.codec.writable | collection.import_fields
         self._sources = [self._source(m, f"import.mappings[{i}]") for i, m in enumerate(mappings)]
         paths = [source.target.path for source in self._sources]
@@ -118,7 +123,7 @@ class Mapper:
 
     def _target(self, path: str, at: str) -> Target:
         try:
-            found = target(self.collection.contract.message, path)
+            found = target(self.collection.contract.message, path, self._zone)
         except InvalidArgument as error:
             raise InvalidArgument(error.message, field=at) from None
         if found.field not in self._importable:
@@ -168,7 +173,7 @@ class Mapper:
 
     def _by_name(self, name: str, index: int, allowed: frozenset[str]) -> Iterator[_Source]:
         try:
-            found = target(self.collection.contract.message, name)
+            found = target(self.collection.contract.message, name, self._zone)
         except InvalidArgument:
             return
         if found.field in allowed:
@@ -190,11 +195,8 @@ class RowMapper:
             waits = group in groups and (source.index < 0 or source.target.follows)
             (self._last if waits else self._first).append(source)
         self._references = [s for s in sources if s.target.reference]
-        self.links = [
-            s
-            for s in self._references
-            if s.target.reference == collection.name and not s.target.required
-        ]
+        same = [s for s in self._references if s.target.reference == collection.name]
+        self.links = [s for s in same if not s.target.required]
 
     def wanted(
         self, rows: Sequence[Sequence[str]], *, links_only: bool = False
@@ -211,8 +213,7 @@ class RowMapper:
         """The record that a row describes, as far as it can be understood."""
         message: Any = self.collection.contract.message
         draft = Draft(row, message())
-        dropped: set[str] = set()
-        groups: set[str] = set()
+        dropped, groups = set[str](), set[str]()
         for source in self._first:
             self._fill(draft, source, cells, resolve, dropped, groups)
         for source in self._last:

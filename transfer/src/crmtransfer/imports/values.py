@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -131,20 +131,20 @@ def _bad_date(text: str) -> date:
     raise BadValue(msg)
 
 
-def read_time(text: str) -> datetime:
-    """An instant, RFC 3339; a bare date is its first instant, and what names no zone is UTC."""
+def read_time(text: str, zone: tzinfo = UTC) -> datetime:
+    """An instant, RFC 3339; a bare date is its first instant; what names no zone is of this one."""
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
         msg = f"{shown(text)} is not a time such as 2017-03-01T12:00:00Z, or a date."
         raise BadValue(msg) from None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return value if value.tzinfo else value.replace(tzinfo=zone)
 
 
-def write_time(message: Any, text: str) -> None:
+def write_time(message: Any, text: str, *, zone: tzinfo = UTC) -> None:
     """Fills a google.protobuf.Timestamp."""
     try:
-        message.FromDatetime(read_time(text).astimezone(UTC))
+        message.FromDatetime(read_time(text, zone).astimezone(UTC))
     except (OverflowError, ValueError):
         msg = f"{shown(text)} lies outside the years 1 to 9999."
         raise BadValue(msg) from None

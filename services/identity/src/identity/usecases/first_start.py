@@ -1,4 +1,4 @@
-"""The first start: a signing key, the built-in roles and the first administrator."""
+"""The first start: a signing key, the organisation, built-in roles, the first administrator."""
 
 import structlog
 
@@ -6,9 +6,11 @@ from crmkit import contract
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
 from identity.domain.built_in_roles import ADMINISTRATOR, BuiltInRole, built_in_roles
+from identity.domain.organization import ORGANIZATION_ID
 from identity.domain.password import check_password
 from identity.domain.role import Role
 from identity.settings import IdentitySettings
+from identity.storage.organization import ORGANIZATION, has_organization
 from identity.storage.role import ROLES
 from identity.storage.signing_key import add_key, all_keys
 from identity.storage.user import USERS, has_users
@@ -21,6 +23,8 @@ async def prepare(call: Call) -> None:
     """Makes what is missing; renews the built-in roles where a new version has changed them."""
     if not await all_keys(call.tx):
         await add_key(call)
+    if not await has_organization(call.tx):
+        await ORGANIZATION.insert(call, ORGANIZATION.new(call, {}, record_id=ORGANIZATION_ID))
     for role in built_in_roles(contract.permissions()):
         await _put_role(call, role)
     if not await has_users(call.tx):

@@ -23,6 +23,7 @@ from reporting.storage.facts import (
 )
 
 NOW = sa.bindparam("now", type_=TIMESTAMP)
+ZONE = sa.bindparam("time_zone", type_=sa.Text)
 TEAMS = dim_team.alias("team_of_record")
 AGES = {"0-1": 1, "1-3": 3, "3-7": 7, "7-30": 30, "30+": None}  # days, the upper end excluded
 
@@ -108,10 +109,18 @@ def _state(facts: sa.FromClause, names: list[str]) -> Dimension:
 
 
 def _month(time: Column) -> Dimension:
-    zone: Column = sa.literal_column("'UTC'")
-    form: Column = sa.literal_column("'YYYY-MM'")
-    begin = sa.func.date_trunc(sa.literal_column("'month'"), sa.func.timezone(zone, time))
-    text = sa.func.to_char(begin, form)
+    return _calendar(time, "month", "YYYY-MM")
+
+
+def _day(time: Column) -> Dimension:
+    return _calendar(time, "day", "YYYY-MM-DD")
+
+
+def _calendar(time: Column, unit: str, form: str) -> Dimension:
+    """Spans of time as the calendar of the time zone asked for has them."""
+    local = sa.func.timezone(ZONE, time)
+    begin = sa.func.date_trunc(sa.literal_column(f"'{unit}'"), local)
+    text = sa.func.to_char(begin, sa.literal_column(f"'{form}'"))
     return Dimension((begin,), text, FilterField(text, "text"))
 
 
@@ -132,6 +141,7 @@ def _opportunity_dimensions(
         "stage": _stage(facts),
         "pipeline": _reference(facts.c.pipeline, "pipelines"),
         "month": _month(facts.c[time]),
+        "day": _day(facts.c[time]),
         "owner": _reference(facts.c[owner], "users"),
         "team": _reference(facts.c[team], "teams"),
         "parent_team": _reference(TEAMS.c.parent, "teams"),
@@ -154,6 +164,7 @@ def _closed(facts: sa.FromClause) -> dict[str, Dimension]:
 def _tickets(facts: sa.FromClause) -> dict[str, Dimension]:
     return {
         "month": _month(facts.c.open_time),
+        "day": _day(facts.c.open_time),
         "owner": _reference(facts.c.owner, "users"),
         "team": _reference(facts.c.team, "teams"),
         "parent_team": _reference(TEAMS.c.parent, "teams"),

@@ -18,11 +18,12 @@ Group = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Limits:
-    """The values of a question: its span of time (the end excluded) and its currency."""
+    """The values of a question: its span of time (the end excluded), its currency, its calendar."""
 
     start_time: datetime | None = None
     end_time: datetime | None = None
     currency: str = ""
+    time_zone: str = "UTC"
 
 
 @dataclass
@@ -58,6 +59,7 @@ async def ask(
             "start_time": limits.start_time,
             "end_time": limits.end_time,
             "currency": limits.currency,
+            "time_zone": limits.time_zone,
             "now": now,
             **scope_parameters(principal, question.scope),
         },

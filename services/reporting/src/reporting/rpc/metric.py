@@ -7,14 +7,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from crm.reporting.v1 import metric_pb2 as pb
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument, NotFound
+from crmkit.organization import time_zones
 from reporting.queries.datasets import REFERENCES
 from reporting.queries.freshness import freshness
 from reporting.queries.labels import labels
 from reporting.queries.metrics import METRICS, Metric
 from reporting.queries.query import Answer, Limits, ask
 from reporting.queries.statement import Question
-
-_TIME_ZONE = "UTC"
 
 
 class MetricService:
@@ -39,7 +38,7 @@ class MetricService:
     ) -> pb.QueryMetricsResponse:
         """Metrics over the records the caller may see."""
         assert call.method is not None
-        limits = _limits(request)
+        limits = _limits(request, call.organization.time_zone)
         question = Question(
             metrics=tuple(request.metrics),
             group_by=tuple(request.group_by),
@@ -51,7 +50,7 @@ class MetricService:
         fresh = await freshness(call.home, call.now)
         answer = await ask(call.home.database, call.principal, question, limits, call.now)
         response = _response(question, answer)
-        response.time_zone = _TIME_ZONE
+        response.time_zone = limits.time_zone
         response.lag.FromTimedelta(fresh.lag)
         response.partial_sources.extend(fresh.partial_sources)
         if fresh.data_time is not None:
@@ -70,14 +69,18 @@ def _message(metric: Metric) -> pb.Metric:
     )
 
 
-def _limits(request: pb.QueryMetricsRequest) -> Limits:
+def _limits(request: pb.QueryMetricsRequest, default_zone: str) -> Limits:
+    zone = request.time_zone or default_zone
+    if zone not in time_zones():
+        msg = "time_zone must be a name of the IANA time zone database, such as Europe/Berlin."
+        raise InvalidArgument(msg, reason="UNKNOWN_TIME_ZONE", field="time_zone")
     span = request.time_range
     start = _time(span.start_time, "start_time") if span.HasField("start_time") else None
     end = _time(span.end_time, "end_time") if span.HasField("end_time") else None
     if start is not None and end is not None and end < start:
         msg = "time_range.end_time must not be before time_range.start_time"
         raise InvalidArgument(msg, field="time_range.end_time")
-    return Limits(start, end, request.currency_code)
+    return Limits(start, end, request.currency_code, zone)
 
 
 def _time(timestamp: Timestamp, name: str) -> datetime:

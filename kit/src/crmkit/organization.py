@@ -1,0 +1,42 @@
+"""The organisation's settings, as every service knows them from identity's feed (decision 7)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of the IANA database; the machine's own is none of them."""
+    return frozenset(available_timezones() - {"localtime"})
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """The settings that services use; until identity has been heard, those of a new installation.
+
+    The names are those of `crm.identity.v1.Organization`.
+    """
+
+    display_name: str = ""
+    legal_name: str = ""
+    base_currency_code: str = "USD"
+    fiscal_year_start_month: int = 1
+    time_zone: str = "UTC"
+    first_day_of_week: str = "MONDAY"
+    language_code: str = "en"
+    format_locale: str = "en-GB"
+    trash_retention_days: int = 30
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which the organisation's days begin."""
+        return ZoneInfo(self.time_zone)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Organization":
+        """From the record in an event; a field that this version does not know is left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: item for name, item in value.items() if name in known})
