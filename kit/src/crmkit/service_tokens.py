@@ -14,6 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from crmkit.files import write_secret
+from crmkit.sealing import create_sealing_key
 
 SERVICE_ISSUER = "crm-services"
 _AUDIENCE = "crm"
@@ -56,7 +57,7 @@ class ServiceKeys:
 
 
 def create_service_keys(folder: Path, services: list[str]) -> None:
-    """Makes a key for each service that has none, and the file of all public keys."""
+    """Makes the keys of each service that has none, and the file of all public keys."""
     folder.mkdir(parents=True, exist_ok=True)
     public = []
     for service in services:
@@ -64,6 +65,7 @@ def create_service_keys(folder: Path, services: list[str]) -> None:
         if not path.exists():
             key = ECKey.generate_key("P-256", {"kid": f"service-{service}", "use": "sig"})
             write_secret(path, json.dumps(key.as_dict(private=True)))
+        create_sealing_key(folder, service)
         key = ECKey.import_key(json.loads(path.read_text()))
         public.append(key.as_dict(private=False))
     (folder / "service-jwks.json").write_text(json.dumps({"keys": public}))
