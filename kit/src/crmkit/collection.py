@@ -246,9 +246,11 @@ class Collection(Generic[E]):
         before, row_before = call.state[entity.id]
         if entity.owner != before.owner and not self.contract.shared:
             self._own(call, entity, entity.owner)
-        changed = self.codec.changed_fields(row_before, self.codec.to_row(entity))
-        if not changed and not entity.events:
+        row = self.codec.to_row(entity)
+        # Columns, not fields: a new password shows in none.
+        if not entity.events and not any(differ(row_before[name], v) for name, v in row.items()):
             return entity  # nothing happened: no version, no event
+        changed = self.codec.changed_fields(row_before, row)
         await self._prepare(call, entity, before, frozenset(changed))
         entity.version += 1
         entity.update_time = call.now
