@@ -248,6 +248,28 @@ async def test_identity_headers_of_callers_are_stripped(rest: httpx.AsyncClient,
     assert "x-sub" not in gate.last
 
 
+async def test_the_service_learns_where_a_request_comes_from(
+    rest: httpx.AsyncClient, gate: Any
+) -> None:
+    """INVARIANT: the gateway says it; what callers claim about themselves does not count."""
+    forged = {"x-crm-client-address": "203.0.113.7", "x-forwarded-for": "203.0.113.7"}
+    await rest.get(f"{ACCOUNTS}/42", headers=forged)
+    assert gate.last["x-crm-client-address"] == "127.0.0.1"
+
+
+async def test_two_tokens_are_none(gate: Any) -> None:
+    """INVARIANT: nobody chooses which of two tokens is checked and which is used."""
+    good, bad = (gate.keys.token(f"users/{name}") for name in ("anna", "root"))
+    both = [("authorization", f"Bearer {token}") for token in (good, bad[:-8] + "AAAAAAAA")]
+    async with httpx.AsyncClient(base_url=gate.url) as client:
+        for headers in (both, both[::-1]):
+            before = len(gate.seen.calls)
+            answer = await client.get(f"{ACCOUNTS}/42", headers=headers)
+            assert answer.status_code in (400, 401)
+            assert len(gate.seen.calls) == before
+        assert (await client.get(f"{ACCOUNTS}/42", headers=both[:1])).status_code == 200
+
+
 async def test_the_access_token_reaches_the_service(rest: httpx.AsyncClient, gate: Any) -> None:
     await rest.get(f"{ACCOUNTS}/42")
     assert gate.last["authorization"].startswith("Bearer eyJ")

@@ -17,6 +17,10 @@ EDGE_GRPC = "edge-grpc"
 CHECK_PREFIX = "/_check"
 CHECK_FILTER = "envoy.filters.http.ext_authz"
 
+# Tells the services where a request comes from; of the proxies in front only trusted ones are believed.
+CLIENT_ADDRESS = "x-crm-client-address"
+_REMOTE_ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+
 REST_DEADLINE_SECONDS = 10
 MAX_DEADLINE_SECONDS = 60
 UPLOAD_IDLE = "60s"
@@ -64,7 +68,9 @@ def route_config(settings: EnvoySettings) -> dict[str, Any]:
             _header("cache-control", "no-store"),
         ],
     }
-    return {"name": "gateway", "virtual_hosts": [host]}
+    # What a client sends under this name was removed before: see envoy_filters.
+    address = {"header": {"key": CLIENT_ADDRESS, "value": _REMOTE_ADDRESS}}
+    return {"name": "gateway", "virtual_hosts": [host], "request_headers_to_add": [address]}
 
 
 def _service_routes(service: str) -> Iterator[Route]:

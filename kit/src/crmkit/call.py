@@ -85,6 +85,11 @@ class Call:
         """The organisation's settings, as this service knows them now."""
         return self.home.rights.organization
 
+    @property
+    def client_address(self) -> str:
+        """Where the request came from, as the gateway saw it; empty where it did not pass one."""
+        return self.metadata.get("x-crm-client-address", "")[:45]
+
     def metadata_for_others(self) -> tuple[tuple[str, str], ...]:
         """Metadata of a call to another service, with the rights of whoever this work is done for."""
         authorization = self.metadata.get("authorization")

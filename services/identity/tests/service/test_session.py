@@ -19,8 +19,9 @@ from crmkit.statements import compile_statement
 from crmkit.testing.harness import ISSUER, details_of
 
 if TYPE_CHECKING:
-    from conftest import Identity
+    from conftest import Identity, Metadata
 
+ADMIN_EMAIL, PASSWORD = "boss@example.com", "a long enough secret"
 NEW_PASSWORD = "another good one"
 
 
@@ -38,6 +39,10 @@ def refresh(identity: "Identity", token: str, **headers: str) -> grpc.aio.UnaryU
         request, metadata=tuple(headers.items())
     )
     return call
+
+
+def bearer(token: str) -> "Metadata":
+    return (("authorization", f"Bearer {token}"),)
 
 
 async def headers_of(call: grpc.aio.UnaryUnaryCall) -> dict[str, str]:
@@ -241,3 +246,108 @@ async def test_no_secret_is_stored_or_published(identity: "Identity") -> None:
         )
         for (row,) in rows:
             assert not any(s in row or s.encode().hex() in row for s in secrets)
+
+
+async def test_a_person_sees_where_they_are_signed_in(identity: "Identity") -> None:
+    """INVARIANT: the list shows one's own open sessions, newest first, and never a token."""
+    ada, bob = await identity.person(), await identity.person()
+    request = session_pb2.CreateSessionRequest(email=ada.email, password=PASSWORD)
+    phone = await identity.sessions.CreateSession(
+        request, metadata=(("x-crm-client-address", "203.0.113.9"),)
+    )
+    with clock.shifted(timedelta(minutes=9)):
+        await refresh(identity, phone.refresh_token, **{"x-crm-client-address": "203.0.113.10"})
+    found = await identity.sessions.ListSessions(
+        session_pb2.ListSessionsRequest(), metadata=ada.metadata
+    )
+    assert [s.name for s in found.sessions] == [phone.name, ada.session.name]
+    newest, oldest = found.sessions
+    assert (newest.client_address, newest.current) == ("203.0.113.10", False)
+    assert newest.last_used_time.ToSeconds() - newest.create_time.ToSeconds() >= 9 * 60
+    assert (oldest.client_address, oldest.current) == ("", True)
+    assert "grpc" in newest.user_agent
+    assert not any(s.access_token or s.refresh_token for s in found.sessions)
+    first = await identity.sessions.ListSessions(
+        session_pb2.ListSessionsRequest(page_size=1), metadata=ada.metadata
+    )
+    second = session_pb2.ListSessionsRequest(page_size=1, page_token=first.next_page_token)
+    rest = await identity.sessions.ListSessions(second, metadata=ada.metadata)
+    assert [s.name for s in rest.sessions] == [ada.session.name]
+    assert await reason_of(identity.sessions.ListSessions(second, metadata=bob.metadata)) == (
+        "INVALID_PAGE_TOKEN"
+    )
+
+
+async def test_one_session_can_be_ended_from_another(identity: "Identity") -> None:
+    """INVARIANT: only one's own: somebody else's session cannot even be told from none."""
+    ada, bob = await identity.person(), await identity.person()
+    lost = await identity.sign_in(ada.email)
+    request = session_pb2.EndSessionRequest(name=lost.name)
+    foreign = identity.sessions.EndSession(request, metadata=bob.metadata)
+    assert await reason_of(foreign) == "RECORD_NOT_FOUND"
+    await identity.sessions.EndSession(request, metadata=ada.metadata)
+    await identity.refused(bearer(lost.access_token))
+    assert await reason_of(refresh(identity, lost.refresh_token)) == "INVALID_REFRESH_TOKEN"
+    again = identity.sessions.EndSession(request, metadata=ada.metadata)
+    assert await reason_of(again) == "RECORD_NOT_FOUND"
+    assert (await refresh(identity, ada.session.refresh_token)).access_token
+
+
+@pytest.mark.parametrize("keep_current", [True, False])
+async def test_signing_out_everywhere(identity: "Identity", *, keep_current: bool) -> None:
+    """Every session ends, or every one but that in which it is said."""
+    ada, bob = await identity.person(), await identity.person()
+    other = await identity.sign_in(ada.email)
+    await identity.sessions.EndAllSessions(
+        session_pb2.EndAllSessionsRequest(keep_current=keep_current), metadata=ada.metadata
+    )
+    await identity.refused(bearer(other.access_token))
+    if keep_current:
+        assert (await refresh(identity, ada.session.refresh_token)).access_token
+    else:
+        await identity.refused(ada.metadata)
+    assert (await refresh(identity, bob.session.refresh_token)).access_token
+
+
+async def test_an_administrator_sees_and_ends_a_users_sessions(identity: "Identity") -> None:
+    """INVARIANT: nobody else does."""
+    ada, admin = await identity.person(), await identity.administrator()
+    calls = [
+        (identity.sessions.ListUserSessions, session_pb2.ListUserSessionsRequest(parent=ada.name)),
+        (identity.sessions.EndUserSessions, session_pb2.EndUserSessionsRequest(name=ada.name)),
+    ]
+    for method, request in calls:
+        assert await reason_of(method(request, metadata=ada.metadata)) == "PERMISSION_DENIED"
+    found = await calls[0][0](calls[0][1], metadata=admin.metadata)
+    assert [s.name for s in found.sessions] == [ada.session.name]
+    await calls[1][0](calls[1][1], metadata=admin.metadata)
+    await identity.refused(ada.metadata)
+    missing = session_pb2.EndUserSessionsRequest(name=f"users/{UUID(int=7)}")
+    call = identity.sessions.EndUserSessions(missing, metadata=admin.metadata)
+    assert await reason_of(call) == "RECORD_NOT_FOUND"
+
+
+async def test_deleting_a_user_ends_everything(identity: "Identity") -> None:
+    """INVARIANT: a deleted person is out within seconds."""
+    ada, admin = await identity.person(), await identity.administrator()
+    await identity.users.DeleteUser(
+        user_pb2.DeleteUserRequest(name=ada.name), metadata=admin.metadata
+    )
+    await identity.refused(ada.metadata)
+    assert await reason_of(refresh(identity, ada.session.refresh_token)) == "INVALID_REFRESH_TOKEN"
+
+
+async def test_one_password_on_many_accounts_is_stopped_by_the_address(
+    identity: "Identity",
+) -> None:
+    """INVARIANT: whoever sprays a password over a hundred accounts is stopped, others are not."""
+    here, elsewhere = (("x-crm-client-address", f"203.0.113.{n}") for n in (50, 51))
+    reasons = []
+    for number in range(60):
+        request = session_pb2.CreateSessionRequest(email=f"u{number}@example.org", password="wrong")
+        reasons.append(await reason_of(identity.sessions.CreateSession(request, metadata=(here,))))
+    assert reasons == ["INVALID_CREDENTIALS"] * 50 + ["TOO_MANY_ATTEMPTS"] * 10
+    request = session_pb2.CreateSessionRequest(email=ADMIN_EMAIL, password=PASSWORD)
+    right = identity.sessions.CreateSession(request, metadata=(here,))
+    assert await reason_of(right) == "TOO_MANY_ATTEMPTS"
+    assert (await identity.sessions.CreateSession(request, metadata=(elsewhere,))).access_token

@@ -125,5 +125,6 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
 
 
 def _reads(permission: str) -> bool:
-    """Other people's keys are nobody's business, not even to look at."""
-    return permission.endswith((".get", ".list")) and not permission.startswith("identity.apiKeys.")
+    """Other people's keys and sessions are nobody's business, not even to look at."""
+    private = ("identity.apiKeys.", "identity.sessions.")
+    return permission.endswith((".get", ".list")) and not permission.startswith(private)

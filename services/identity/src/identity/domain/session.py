@@ -20,6 +20,9 @@ class Session:
     Attributes:
         expire_time: When it ends unless it is refreshed before.
         end_time: When it was ended; None while it was not.
+        last_used_time: When it was last refreshed.
+        client_address: Where it was last used from; empty if unknown.
+        user_agent: What program signed in; empty if unknown.
     """
 
     id: UUID
@@ -27,6 +30,9 @@ class Session:
     create_time: datetime
     expire_time: datetime
     end_time: datetime | None = None
+    last_used_time: datetime | None = None
+    client_address: str | None = None
+    user_agent: str | None = None
 
     def is_open(self, now: datetime) -> bool:
         """True while the session can be refreshed."""

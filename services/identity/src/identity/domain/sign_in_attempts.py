@@ -1,4 +1,8 @@
-"""Wrong passwords: after ten within a quarter of an hour the account waits, longer each time."""
+"""Wrong passwords: after ten within a quarter of an hour the account waits, longer each time.
+
+A network address, behind which there may be a whole office, waits after fifty: that stops whoever tries
+one password on many accounts.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,13 +10,14 @@ from datetime import datetime, timedelta
 from crmkit.errors import ResourceExhausted
 
 MAX_FAILURES = 10
+MAX_FAILURES_OF_ADDRESS = 50
 WINDOW = timedelta(minutes=15)
 _FIRST_WAIT = timedelta(minutes=1)
 
 
 @dataclass
 class SignInAttempts:
-    """The wrong passwords for one e-mail address, known to us or not.
+    """The wrong passwords for one account, known to us or not, or from one network address.
 
     Attributes:
         window_start: When the first of the failures was made.
@@ -30,11 +35,11 @@ class SignInAttempts:
             seconds = (self.locked_until - now).total_seconds()
             raise ResourceExhausted(msg, reason="TOO_MANY_ATTEMPTS", retry_after=seconds)
 
-    def fail(self, now: datetime) -> None:
-        """Counts a wrong password; from the tenth on each one doubles the wait."""
+    def fail(self, now: datetime, limit: int = MAX_FAILURES) -> None:
+        """Counts a wrong password; from the one at the limit on each doubles the wait."""
         if now >= self.window_start + WINDOW:
             self.window_start, self.failures = now, 0
         self.failures += 1
-        beyond = self.failures - MAX_FAILURES
+        beyond = self.failures - limit
         if beyond >= 0:
             self.locked_until = now + min(_FIRST_WAIT * 2**beyond, WINDOW)

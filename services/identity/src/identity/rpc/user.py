@@ -1,12 +1,15 @@
 """UserService: what users do beyond the standard methods."""
 
+from google.protobuf.empty_pb2 import Empty
+
 from crm.identity.v1 import user_pb2
 from crmkit.call import Call
-from crmkit.errors import Unauthenticated
 from crmkit.resources import change, draft
 from identity.domain.password import check_password
 from identity.domain.user import User
-from identity.storage.user import USERS, user_by_id
+from identity.storage.sign_in_attempts import forget_failures
+from identity.storage.user import USERS, put_password
+from identity.usecases.authenticate import confirmed, own_user
 from identity.usecases.passwords import hash_password
 
 
@@ -55,11 +58,15 @@ class UserService:
         self, request: user_pb2.GetCurrentUserRequest, call: Call
     ) -> user_pb2.User:
         """The caller's own user."""
-        user = await user_by_id(call.reader, call.principal.user) if call.principal.user else None
-        if user is None:
-            msg = "Only a signed-in person has a user."
-            raise Unauthenticated(msg)
-        return _message(user)
+        return _message(await own_user(call))
+
+    async def ChangePassword(self, request: user_pb2.ChangePasswordRequest, call: Call) -> Empty:
+        """Changes the caller's own password, which ends their other sessions."""
+        user = await confirmed(call, request.current_password, "current_password")
+        check_password(request.new_password, user.email, field="new_password")
+        await put_password(call, user, await hash_password(request.new_password))
+        await forget_failures(call.tx, user.email)
+        return Empty()
 
 
 def _message(user: User) -> user_pb2.User:

@@ -1,19 +1,17 @@
 """Where API keys are kept; only hashes of the secrets."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from crm.identity.v1 import api_key_pb2
-from crmkit.access import EVERYTHING
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, record_table
 from identity.domain.api_key import ApiKey
 from identity.domain.session import hash_of
-from identity.storage.schema import IDENTITY
+from identity.storage.schema import IDENTITY, unlimited
 from identity.storage.session import publish_revoked
 
 _LAST_USE_PRECISION = timedelta(hours=1)
@@ -82,8 +80,7 @@ async def delete_keys_of(call: Call, user: UUID) -> None:
 
     Whoever may end the user's access may end all of it, also where the keys are out of their scope.
     """
-    unlimited = replace(call, principal=replace(call.principal, grants=EVERYTHING))
     for (key_id,) in await call.tx.fetch_all(_OF_USER, {"user": user}):
-        key = await API_KEYS.for_change(unlimited, key_id)
+        key = await API_KEYS.for_change(unlimited(call), key_id)
         key.delete_time = call.now
-        await API_KEYS.save(unlimited, key, "deleted")
+        await API_KEYS.save(unlimited(call), key, "deleted")

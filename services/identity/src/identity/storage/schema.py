@@ -1,7 +1,10 @@
 """The identity service's tables."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
+from crmkit.access import EVERYTHING
 from crmkit.call import Call
 from crmkit.statements import compile_statement
 
@@ -17,3 +20,8 @@ TEAM_TREE = 0x43524D54
 async def one_at_a_time(call: Call, what: int) -> None:
     """Waits until no other transaction checks the same rule; for rules that span records."""
     await call.tx.execute(_LOCK, {"key": what})
+
+
+def unlimited(call: Call) -> Call:
+    """The same work without the caller's limits: for what follows from an act that they may do."""
+    return replace(call, principal=replace(call.principal, grants=EVERYTHING))

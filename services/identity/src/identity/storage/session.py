@@ -1,6 +1,7 @@
 """Where sessions and their refresh tokens are kept; only hashes of the tokens."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -9,8 +10,10 @@ from crm.identity.v1 import session_pb2
 from crmkit.call import Call
 from crmkit.db import Transaction
 from crmkit.feed import outbox
+from crmkit.paging import Order
 from crmkit.publishing import new_event
-from crmkit.statements import TIMESTAMP, compile_statement
+from crmkit.row_pages import page_of_rows
+from crmkit.statements import TEXT, TIMESTAMP, compile_statement
 from identity.domain.session import REFRESH_LIFETIME, Session, hash_of, new_secret
 from identity.storage.schema import IDENTITY
 
@@ -22,6 +25,9 @@ sessions = sa.Table(
     sa.Column("create_time", TIMESTAMP, nullable=False),
     sa.Column("expire_time", TIMESTAMP, nullable=False),
     sa.Column("end_time", TIMESTAMP),
+    sa.Column("last_used_time", TIMESTAMP),
+    sa.Column("client_address", TEXT),
+    sa.Column("user_agent", TEXT),
 )
 # Replaced tokens stay until their session expires: using one again shows that it was stolen.
 refresh_tokens = sa.Table(
@@ -67,11 +73,23 @@ _REPLACE_TOKEN = compile_statement(
 _EXTEND = compile_statement(
     sa.update(sessions)
     .where(sessions.c.id == _id)
-    .values(expire_time=sa.bindparam("new_expire_time", type_=TIMESTAMP))
+    .values(
+        expire_time=sa.bindparam("new_expire_time", type_=TIMESTAMP),
+        last_used_time=_now,
+        client_address=sa.func.coalesce(
+            sa.bindparam("new_address", type_=TEXT), sessions.c.client_address
+        ),
+    )
 )
+_NEWEST_FIRST = [Order("id", sessions.c.id, descending=True)]
 _open_session = sa.update(sessions).where(sessions.c.end_time.is_(None)).values(end_time=_now)
 _ended = (sessions.c.id, sessions.c.user)
 _END = compile_statement(_open_session.where(sessions.c.id == _id).returning(*_ended))
+_END_OWN = compile_statement(
+    _open_session.where(
+        sessions.c.id == _id, sessions.c.user == sa.bindparam("owner", type_=sa.Uuid)
+    ).returning(*_ended)
+)
 _END_ALL = compile_statement(
     _open_session.where(
         sessions.c.user == sa.bindparam("owner", type_=sa.Uuid),
@@ -98,23 +116,42 @@ async def session_of_token(tx: Transaction, token: str) -> tuple[Session, bool] 
     row = await tx.fetch_one(_FIND, {"hash": hash_of(token)})
     if row is None:
         return None
-    session = Session(
-        id=row[0], user=row[1], create_time=row[2], expire_time=row[3], end_time=row[4]
+    *values, replace_time = row
+    return _session(values), replace_time is not None
+
+
+def _session(values: Iterable[Any]) -> Session:
+    return Session(**dict(zip(sessions.c.keys(), values, strict=True)))
+
+
+async def sessions_of(call: Call, user: UUID, request: Any) -> tuple[list[Session], str]:
+    """A page of a user's open sessions, newest first, and the token of the next page."""
+    query = sa.select(*sessions.columns).where(
+        sessions.c.user == user, sessions.c.end_time.is_(None), sessions.c.expire_time > call.now
     )
-    return session, row[5] is not None
+    rows, token = await page_of_rows(call, query, _NEWEST_FIRST, request, f"sessions of {user}")
+    return [_session(row) for row in rows], token
 
 
-async def replace_token(tx: Transaction, session: Session, token: str, now: datetime) -> str:
-    """Gives the session a new refresh token and another 30 days."""
-    session.expire_time = now + REFRESH_LIFETIME
-    await tx.execute(_REPLACE_TOKEN, {"old_hash": hash_of(token), "now": now})
-    await tx.execute(_EXTEND, {"id": session.id, "new_expire_time": session.expire_time})
+async def replace_token(tx: Transaction, session: Session, token: str, call: Call) -> str:
+    """Gives the session a new refresh token and another 30 days; notes when and where it is used."""
+    session.expire_time, session.last_used_time = call.now + REFRESH_LIFETIME, call.now
+    session.client_address = call.client_address or session.client_address
+    await tx.execute(_REPLACE_TOKEN, {"old_hash": hash_of(token), "now": call.now})
+    changes = {"new_expire_time": session.expire_time, "new_address": session.client_address}
+    await tx.execute(_EXTEND, {"id": session.id, "now": call.now, **changes})
     return await _new_token(tx, session.id)
 
 
-async def end_session(call: Call, tx: Transaction, session: UUID) -> bool:
-    """Ends a session and tells everyone; False if there is no such open session."""
-    ended = await tx.fetch_all(_END, {"id": session, "now": call.now})
+async def end_session(
+    call: Call, tx: Transaction, session: UUID, *, owner: UUID | None = None
+) -> bool:
+    """Ends a session, perhaps only an owner's, and tells everyone; False if none is open."""
+    parameters = {"id": session, "now": call.now}
+    if owner is None:
+        ended = await tx.fetch_all(_END, parameters)
+    else:
+        ended = await tx.fetch_all(_END_OWN, {**parameters, "owner": owner})
     for session_id, user in ended:
         await publish_revoked(call, tx, session_id, user)
     return bool(ended)

@@ -1,9 +1,12 @@
 """Where wrong passwords are counted, so that all replicas agree.
 
-The address is kept as a hash: what is typed into the field may be anything, a password too.
+What is counted for is kept as a hash: what is typed into the field of the e-mail address may be
+anything, a password too.
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -11,7 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crmkit.db import Database, Executor, Transaction
 from crmkit.statements import TIMESTAMP, compile_statement
-from identity.domain.sign_in_attempts import WINDOW, SignInAttempts
+from identity.domain.sign_in_attempts import (
+    MAX_FAILURES,
+    MAX_FAILURES_OF_ADDRESS,
+    WINDOW,
+    SignInAttempts,
+)
 from identity.domain.user import normalise_email
 from identity.storage.schema import IDENTITY
 
@@ -56,28 +64,49 @@ _FORGET_OLD = compile_statement(
 _FORGET = compile_statement(sa.delete(sign_in_attempts).where(_by_hash))
 
 
-def _hash(email: str) -> bytes:
-    return hashlib.sha256(normalise_email(email).encode()).digest()
+@dataclass(frozen=True)
+class Counter:
+    """What failures are counted for: `kind` and `value` say what, never two things the same."""
+
+    kind: str
+    value: str
+    limit: int = MAX_FAILURES
+
+    @property
+    def hash(self) -> bytes:
+        """Under which it is stored."""
+        return hashlib.sha256(f"{self.kind}:{self.value}".encode()).digest()
 
 
-async def check_attempts(executor: Executor, email: str, now: datetime) -> None:
-    """Raises ResourceExhausted `TOO_MANY_ATTEMPTS` while an address has to wait."""
-    row = await executor.fetch_one(_FIND, {"hash": _hash(email)})
-    if row is not None:
-        SignInAttempts(*row).check(now)
+def counters(email: str, client_address: str) -> list[Counter]:
+    """What a wrong password counts for: the account and, if known, where it was typed."""
+    found = [Counter("email", normalise_email(email))]
+    if client_address:
+        found.append(Counter("address", client_address, MAX_FAILURES_OF_ADDRESS))
+    return found
 
 
-async def count_failure(database: Database, email: str, now: datetime) -> None:
+async def check_attempts(executor: Executor, counted: Sequence[Counter], now: datetime) -> None:
+    """Raises ResourceExhausted `TOO_MANY_ATTEMPTS` while an account or an address has to wait."""
+    for counter in counted:
+        row = await executor.fetch_one(_FIND, {"hash": counter.hash})
+        if row is not None:
+            SignInAttempts(*row).check(now)
+
+
+async def count_failure(database: Database, counted: Sequence[Counter], now: datetime) -> None:
     """Counts a wrong password in a transaction of its own, for the request itself will fail."""
     async with database.transaction() as tx:
-        await tx.execute(_START, {"hash": _hash(email), "now": now})
-        row = await tx.fetch_one(_LOCK, {"hash": _hash(email)})
-        attempts = SignInAttempts(*row) if row is not None else SignInAttempts(now)
-        attempts.fail(now)
-        await tx.execute(_SAVE, {"hash": _hash(email), **vars(attempts)})
+        for counter in counted:
+            key = {"hash": counter.hash}
+            await tx.execute(_START, {**key, "now": now})
+            row = await tx.fetch_one(_LOCK, key)
+            attempts = SignInAttempts(*row) if row is not None else SignInAttempts(now)
+            attempts.fail(now, counter.limit)
+            await tx.execute(_SAVE, {**key, **vars(attempts)})
         await tx.execute(_FORGET_OLD, {"before": now - 2 * WINDOW})
 
 
 async def forget_failures(tx: Transaction, email: str) -> None:
-    """The right password was given: what went before does not count."""
-    await tx.execute(_FORGET, {"hash": _hash(email)})
+    """The right password was given: what went before does not count, but for the address it does."""
+    await tx.execute(_FORGET, {"hash": counters(email, "")[0].hash})

@@ -8,12 +8,13 @@ from crm.identity.v1 import user_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.db import Executor, Transaction
+from crmkit.errors import Aborted
 from crmkit.statements import TEXT, compile_statement, record_table
 from identity.domain.role import Grant, refuse_escalation
 from identity.domain.user import User, normalise_email
 from identity.storage.api_key import delete_keys_of
 from identity.storage.role import ROLES, held_grants, refuse_without_administrator
-from identity.storage.schema import IDENTITY
+from identity.storage.schema import IDENTITY, unlimited
 from identity.storage.session import end_sessions_of
 
 users = record_table(
@@ -115,6 +116,20 @@ async def user_held_still(tx: Transaction, user: UUID) -> User | None:
     """The user with an id, who cannot be changed until the transaction has ended."""
     row = await tx.fetch_one(_HOLD, {"id": user})
     return USERS.codec.from_row(row) if row is not None else None
+
+
+async def put_password(call: Call, user: User, password_hash: str) -> None:
+    """Gives a user a new password, which ends their sessions but the caller's own.
+
+    Raises:
+        Aborted: The password was changed, or the user may not sign in, since the user was read.
+    """
+    stored = await USERS.for_change(unlimited(call), user.id)
+    if stored.password_hash != user.password_hash or not stored.may_sign_in:
+        msg = "The user has changed meanwhile."
+        raise Aborted(msg)
+    stored.password_hash = password_hash
+    await USERS.save(unlimited(call), stored)
 
 
 async def has_users(executor: Executor) -> bool:

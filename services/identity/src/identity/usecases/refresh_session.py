@@ -23,5 +23,5 @@ async def refresh_session(call: Call, token: str) -> tuple[Session, str]:
             if replaced or user is None or not user.may_sign_in:
                 await end_session(call, tx, session.id)
             elif session.is_open(call.now):
-                return session, await replace_token(tx, session, token, call.now)
+                return session, await replace_token(tx, session, token, call)
     raise invalid_refresh_token()
