@@ -1,7 +1,8 @@
 """The reference: a hand-written psycopg handler on bare grpc.aio, for the same table and statements.
 
 It has none of our layers: no token, no permission, no validation, no filter, no codec. It does write the
-same rows: account, outbox event, idempotent answer. `python -m benchmarks.reference URL PORT` serves it.
+same rows: account, revision, outbox event, idempotent answer. It is served by
+`python -m benchmarks.reference URL PORT`.
 """
 
 # ruff: noqa: S608 - the table's columns are constants of this file
@@ -31,6 +32,8 @@ INSERT = f"INSERT INTO accounts ({COLUMNS}) VALUES ({_PLACES})"
 OUTBOX = """INSERT INTO outbox (event_id, type, routing_key, subject, subject_version, event_index, time,
  effective_time, actor, owner, team, imported, correlation_id, causation_id, traceparent, payload)
  VALUES (%s, %s, %s, %s, %s, 0, %s, %s, %s, %s, NULL, false, %s, '', '', %s)"""
+REVISION = """INSERT INTO revision (record, version, collection, create_time, actor, kind, correlation_id,
+ causation_id, imported, changes) VALUES (%s, %s, 'accounts', %s, %s, %s, %s, '', false, %s)"""
 ANSWER = "INSERT INTO idempotency VALUES (%s, %s, %s, %s, %s, %s)"
 OWNER = uuid4()
 
@@ -86,6 +89,14 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
         stored = [Jsonb(v) if isinstance(v, dict | list) else v for v in row]
         async with self.pool.connection() as connection, connection.pipeline():
             await connection.execute(INSERT, stored)
+            filled = {
+                "display_name": [None, account.display_name], "kind": [None, "ORGANISATION"],
+                "state": [None, "PROSPECT"], "industry": [None, account.industry],
+                "employee_count": [None, account.employee_count], "website": [None, account.website],
+                "emails": [None, emails], "labels": [None, dict(account.labels)],
+                "owner": [None, str(OWNER)], "creator": [None, str(OWNER)],
+            }  # fmt: skip
+            await self._revise(connection, record_id, 1, now, "created", filled)
             await self._publish(connection, "created", answer, 1, now)
             if request.request_id:
                 await self._remember(connection, request, answer, now)
@@ -110,12 +121,14 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
                 f"SELECT {COLUMNS} FROM accounts WHERE id = %s FOR UPDATE", (record_id,)
             )
             row = list(await cursor.fetchone())
+            change = {"display_name": [row[9], request.account.display_name]}
             row[1], row[3], row[9] = row[1] + 1, now, request.account.display_name
             answer = message(tuple(row))
             await connection.execute(
                 "UPDATE accounts SET version = %s, update_time = %s, display_name = %s WHERE id = %s",
                 (row[1], now, row[9], record_id),
             )
+            await self._revise(connection, record_id, row[1], now, "updated", change)
             await self._publish(connection, "updated", answer, row[1], now)
             if request.request_id:
                 await self._remember(connection, request, answer, now)
@@ -133,6 +146,14 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
             await connection.set_autocommit(False)
         return account_pb2.ListAccountsResponse(
             accounts=[message(row) for row in rows[: request.page_size]]
+        )
+
+    async def _revise(
+        self, connection: Any, record: UUID, version: int, now: datetime, kind: str, changes: Any
+    ) -> None:
+        await connection.execute(
+            REVISION,
+            (record, version, now, f"users/{OWNER}", kind, str(uuid4()), Jsonb(changes)),
         )
 
     async def _publish(

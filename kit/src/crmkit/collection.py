@@ -19,11 +19,11 @@ from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec, differ
 from crmkit.errors import Aborted, FailedPrecondition, Failure, InvalidArgument, NotFound
-from crmkit.feed import outbox
 from crmkit.ids import uuid7
 from crmkit.listing import Listing
 from crmkit.names import parse_name
-from crmkit.publishing import outbox_events
+from crmkit.publishing import publish, publish_new
+from crmkit.revisions import changes_between, first_changes
 from crmkit.statements import Statement, compile_statement
 
 E = TypeVar("E", bound=Record)
@@ -221,11 +221,11 @@ class Collection(Generic[E]):
             )
 
     async def insert(self, call: Call, entity: E) -> E:
-        """Stores a new record and publishes `created` (unless the record noted it itself)."""
+        """Stores a new record, begins its history and publishes `created`, or what it noted itself."""
         await self._prepare(call, entity, None, self.codec.writable)
-        await call.tx.execute(self._insert, self.codec.to_row(entity))
-        await outbox.append(call.tx, outbox_events(self.codec, call, entity, "created"))
-        entity.events.clear()
+        row = self.codec.to_row(entity)
+        await call.tx.execute(self._insert, row)
+        await publish(self.codec, call, entity, "created", first_changes(self.codec, row))
         return entity
 
     async def insert_many(self, call: Call, entities: Sequence[E]) -> None:
@@ -233,10 +233,8 @@ class Collection(Generic[E]):
         columns = [column.name for column in self.codec.columns]
         rows = [self.codec.to_row(entity) for entity in entities]
         await call.tx.copy(self.table.name, columns, [tuple(r[c] for c in columns) for r in rows])
-        events = [
-            e for entity in entities for e in outbox_events(self.codec, call, entity, "created")
-        ]
-        await outbox.append_many(call.tx, events)
+        changes = [first_changes(self.codec, row) for row in rows]
+        await publish_new(self.codec, call, entities, changes)
 
     async def save(self, call: Call, entity: E, kind: str = "updated") -> E:
         """Stores a record got with `for_change` as its next version.
@@ -259,8 +257,8 @@ class Collection(Generic[E]):
         parameters = {name: row[name] for name in columns} | {"id": entity.id}
         await call.tx.execute(self._update(tuple(columns)), parameters)
         changed = self.codec.changed_fields(row_before, row)
-        await outbox.append(call.tx, outbox_events(self.codec, call, entity, kind, changed))
-        entity.events.clear()
+        changes = changes_between(self.codec, row_before, row, changed)
+        await publish(self.codec, call, entity, kind, changes)
         call.state[entity.id] = (copy(entity), row)
         return entity
 

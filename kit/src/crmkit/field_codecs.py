@@ -62,6 +62,7 @@ class FieldCodec:
     read: Callable[[Any], Any]
     store: Callable[[dict[str, Any], Any], None]
     load: Callable[..., Any] | None
+    from_json: Callable[[Any], Any]
     references: Callable[[Any], list[Reference]] | None
     writable: bool
     immutable: bool
@@ -96,6 +97,7 @@ def compile_field(field: FieldDescriptor, hint: Any, resource: str) -> FieldCode
         read=conversion.take,
         store=store,
         load=load,
+        from_json=conversion.from_json,
         references=_references(field, conversion, hint, path),
         writable=not _READ_ONLY & set(behaviors),
         immutable=field_behavior_pb2.IMMUTABLE in behaviors,

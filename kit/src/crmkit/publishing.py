@@ -1,20 +1,49 @@
-"""From a changed record to the events that tell of it."""
+"""From a changed record to what tells of it: its revision, and the events of this version."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from crmkit import contract
+from crmkit import contract, revisions
 from crmkit.aggregate import Record, RecordedEvent
 from crmkit.call import Call
 from crmkit.codec import Codec
 from crmkit.errors import ContractError
+from crmkit.feed import outbox
 from crmkit.feed.outbox import OutboxEvent
 from crmkit.ids import uuid7
+from crmkit.revisions import Changes
 
 E = TypeVar("E", bound=Record)
 
 
-def outbox_events(
-    codec: Codec[E], call: Call, entity: E, kind: str, changed_fields: list[str] | None = None
+async def publish(codec: Codec[E], call: Call, entity: E, kind: str, changes: Changes) -> None:
+    """Writes history and events of one version, behind the statement that writes the record.
+
+    Args:
+        codec: The resource.
+        call: The work that changes it.
+        entity: The record after the change.
+        kind: What happened, unless the record noted it itself.
+        changes: Old and new values by field.
+    """
+    events = _events(codec, call, entity, kind, list(changes))
+    await revisions.append(call, entity, events[0], changes)
+    await outbox.append(call.tx, events)
+    entity.events.clear()
+
+
+async def publish_new(
+    codec: Codec[E], call: Call, entities: Sequence[E], changes: Sequence[Changes]
+) -> None:
+    """Writes history and events of many new records with COPY."""
+    events = [_events(codec, call, entity, "created", []) for entity in entities]
+    firsts = [of_one[0] for of_one in events]
+    await revisions.append_many(call, list(zip(entities, firsts, changes, strict=True)))
+    await outbox.append_many(call.tx, [event for of_one in events for event in of_one])
+
+
+def _events(
+    codec: Codec[E], call: Call, entity: E, kind: str, changed_fields: list[str]
 ) -> list[OutboxEvent]:
     """The events of one version of a record: those it noted; `kind` where it noted none.
 

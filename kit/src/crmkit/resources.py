@@ -1,4 +1,4 @@
-"""The standard methods of AIP-131 to 135, 164 and 231 over a collection.
+"""The standard methods of AIP-131 to 135, 164 and 231 over a collection, and its records' history.
 
 A servicer defines only what its resource does differently; every other standard method comes from here.
 """
@@ -6,7 +6,7 @@ A servicer defines only what its resource does differently; every other standard
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from crmkit import references
+from crmkit import references, revisions
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.contract import Method
@@ -30,6 +30,7 @@ def standard_method(collection: Collection[Any], method: Method) -> Handler | No
         f"Undelete{noun}": _undelete,
         f"List{plural}": _list,
         f"BatchGet{plural}": _batch_get,
+        "ListRevisions": _list_revisions,
     }
     maker = makers.get(method.name)
     return maker(collection, method) if maker else None
@@ -81,6 +82,14 @@ def _batch_get(collection: Collection[Any], method: Method) -> Handler:
         return _answer(collection, method, field, [found[i] for i in ids])
 
     return batch_get
+
+
+def _list_revisions(collection: Collection[Any], _method: Method) -> Handler:
+    async def list_revisions(request: Any, call: Call) -> Any:
+        entity = await collection.get(call, request.parent, field="parent")
+        return await revisions.page(call, collection.codec, entity.id, request)
+
+    return list_revisions
 
 
 async def draft(collection: Collection[Any], call: Call, message: Any) -> Any:

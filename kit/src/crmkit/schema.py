@@ -102,6 +102,22 @@ IDEMPOTENCY = sa.Table(
     sa.Column("expire_time", TIMESTAMP, nullable=False, index=True),
 )
 
+# The history of every record: what each version changed. It goes with the record when that is purged.
+REVISION = sa.Table(
+    "revision",
+    PLATFORM,
+    sa.Column("record", sa.Uuid, primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("collection", TEXT, nullable=False),
+    sa.Column("create_time", TIMESTAMP, nullable=False),
+    sa.Column("actor", TEXT, nullable=False),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("correlation_id", TEXT, nullable=False),
+    sa.Column("causation_id", TEXT, nullable=False),
+    sa.Column("imported", sa.Boolean, nullable=False),
+    sa.Column("changes", JSONB, nullable=False),
+)
+
 # What this service knows of other services' records, for references (decision 11).
 KNOWN_RECORD = sa.Table(
     "known_record",

@@ -1,6 +1,8 @@
 """OrganizationService: one record that everybody reads."""
 
+from crm.common.v1 import revision_pb2
 from crm.identity.v1 import organization_pb2 as pb
+from crmkit import revisions
 from crmkit.call import Call
 from crmkit.fieldmask import masked_fields
 from crmkit.resources import set_field
@@ -28,6 +30,14 @@ class OrganizationService:
         for name, value in values.items():
             set_field(ORGANIZATION, settings, name, value)
         return _message(await ORGANIZATION.save(call, settings))
+
+    async def ListRevisions(
+        self, request: revision_pb2.ListRevisionsRequest, call: Call
+    ) -> revision_pb2.ListRevisionsResponse:
+        """The history of the settings."""
+        if request.parent != ORGANIZATION.name:
+            raise ORGANIZATION.not_found(request.parent)
+        return await revisions.page(call, ORGANIZATION.codec, ORGANIZATION_ID, request)
 
 
 def _message(settings: Organization) -> pb.Organization:
