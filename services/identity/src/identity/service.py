@@ -6,6 +6,7 @@ from crmkit.service import Service
 from crmtransfer.part import imports_and_exports
 from identity.rpc.api_key import ApiKeyService
 from identity.rpc.organization import OrganizationService
+from identity.rpc.second_factor import SecondFactorService
 from identity.rpc.session import SessionService
 from identity.rpc.user import UserService
 from identity.settings import IdentitySettings
@@ -26,6 +27,7 @@ SERVICE = Service(
     servicers={
         "crm.identity.v1.UserService": UserService(),
         "crm.identity.v1.SessionService": SessionService(_TOKENS),
+        "crm.identity.v1.SecondFactorService": SecondFactorService(),
         "crm.identity.v1.ApiKeyService": ApiKeyService(_TOKENS),
         "crm.identity.v1.OrganizationService": OrganizationService(),
     },

@@ -12,6 +12,8 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey
 
 from crm.identity.v1 import session_pb2, user_pb2
+from crmkit.access import ANONYMOUS
+from crmkit.call import new_call
 from crmkit.testing.harness import ISSUER, details_of
 from identity.storage.signing_key import all_keys
 
@@ -90,7 +92,8 @@ async def test_a_forged_token_is_refused(
 ) -> None:
     """INVARIANT: only a token that identity signed, for us and for now, is somebody's."""
     ada = await identity.person()
-    key = (await all_keys(identity.under_test.database))[-1]
+    home = identity.under_test.running.home
+    key = (await all_keys(home.database, new_call(home, ANONYMOUS)))[-1]
     claims = {
         "iss": ISSUER, "aud": "crm", "sub": ada.name, "sid": ada.session.name.split("/")[1],
         "exp": int(time()) + 600,

@@ -27,6 +27,7 @@ class User(Record):
     state: str = "ACTIVE"
     roles: list[UUID] = field(default_factory=list)
     password_hash: str | None = field(default=None, repr=False)
+    second_factor: bool = False
 
     def check(self) -> None:
         """Writes the address in lower case and names each role once.

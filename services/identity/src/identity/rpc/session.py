@@ -17,7 +17,7 @@ from identity.storage.user import USERS, user_by_id
 from identity.usecases.access_tokens import AccessTokens
 from identity.usecases.authenticate import own_user
 from identity.usecases.refresh_session import refresh_session
-from identity.usecases.sign_in import sign_in
+from identity.usecases.sign_in import complete_sign_in, sign_in
 
 
 class SessionService:
@@ -30,7 +30,14 @@ class SessionService:
         self, request: session_pb2.CreateSessionRequest, call: Call
     ) -> session_pb2.Session:
         """Signs in with e-mail and password."""
-        session, token = await sign_in(call, request.email, request.password)
+        session, token = await sign_in(call, request.email, request.password, request.code)
+        return await self._answer(call, session, token, as_cookie=request.use_cookie)
+
+    async def CompleteSignIn(
+        self, request: session_pb2.CompleteSignInRequest, call: Call
+    ) -> session_pb2.Session:
+        """Completes a sign-in with a code."""
+        session, token = await complete_sign_in(call, request.challenge, request.code)
         return await self._answer(call, session, token, as_cookie=request.use_cookie)
 
     async def RefreshSession(
@@ -94,7 +101,9 @@ class SessionService:
         self, request: session_pb2.GetKeySetRequest, call: Call
     ) -> session_pb2.KeySet:
         """The public keys of access tokens."""
-        return session_pb2.KeySet(keys=[public_key(key) for key in await all_keys(call.reader)])
+        return session_pb2.KeySet(
+            keys=[public_key(key) for key in await all_keys(call.reader, call)]
+        )
 
     async def _answer(
         self, call: Call, session: Session, refresh_token: str, *, as_cookie: bool

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from crmkit.access import EVERYTHING
 from crmkit.call import Call
+from crmkit.sealing import Sealer, sealer_of
 from crmkit.statements import compile_statement
 
 IDENTITY = sa.MetaData()
@@ -25,3 +26,8 @@ async def one_at_a_time(call: Call, what: int) -> None:
 def unlimited(call: Call) -> Call:
     """The same work without the caller's limits: for what follows from an act that they may do."""
     return replace(call, principal=replace(call.principal, grants=EVERYTHING))
+
+
+def sealer(call: Call) -> Sealer:
+    """What this service's secrets are sealed with."""
+    return sealer_of(call.home.name, call.home.settings.keys_dir)

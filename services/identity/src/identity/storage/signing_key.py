@@ -1,9 +1,10 @@
-"""Where the keys that sign access tokens are kept.
+"""Where the keys that sign access tokens are kept: the private halves sealed.
 
-The private keys lie in this service's database as they are; they are not encrypted at rest yet, so
-whoever can read the database can sign tokens.
+Whoever can read the database alone cannot sign tokens.
 """
 
+import base64
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from crmkit.feed import outbox
 from crmkit.ids import uuid7
 from crmkit.publishing import new_event
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement
-from identity.storage.schema import IDENTITY
+from identity.storage.schema import IDENTITY, sealer
 
 signing_keys = sa.Table(
     "signing_keys",
@@ -32,6 +33,11 @@ signing_keys = sa.Table(
 _ALL = compile_statement(
     sa.select(signing_keys.c.version, signing_keys.c.private_jwk).order_by(signing_keys.c.version)
 )
+_SEAL = compile_statement(
+    sa.update(signing_keys)
+    .where(signing_keys.c.version == sa.bindparam("number", type_=sa.Integer))
+    .values(private_jwk=sa.bindparam("sealed", type_=JSONB))
+)
 _INSERT = compile_statement(
     signing_keys.insert().values(
         {c.name: sa.bindparam(c.name, type_=c.type) for c in signing_keys.columns}
@@ -39,9 +45,30 @@ _INSERT = compile_statement(
 )
 
 
-async def all_keys(executor: Executor) -> list[ECKey]:
+async def all_keys(executor: Executor, call: Call) -> list[ECKey]:
     """Every key that tokens may be signed with, oldest first; the last one signs."""
-    return [ECKey.import_key(row[1]) for row in await executor.fetch_all(_ALL)]
+    return [_opened(call, row[1]) for row in await executor.fetch_all(_ALL)]
+
+
+def _sealed(call: Call, key: ECKey) -> Jsonb:
+    private = json.dumps(key.as_dict(private=True)).encode()
+    box = sealer(call).seal(private, f"signingKeys/{key.kid}")
+    return Jsonb({"kid": key.kid, "sealed": base64.b64encode(box).decode()})
+
+
+def _opened(call: Call, stored: dict[str, Any]) -> ECKey:
+    if "sealed" not in stored:  # from before keys were sealed
+        return ECKey.import_key(stored)
+    box = base64.b64decode(stored["sealed"])
+    return ECKey.import_key(json.loads(sealer(call).unseal(box, f"signingKeys/{stored['kid']}")))
+
+
+async def seal_keys(call: Call) -> None:
+    """Seals the keys of an installation from before keys were sealed."""
+    for version, stored in await call.tx.fetch_all(_ALL):
+        if "sealed" not in stored:
+            sealed = _sealed(call, ECKey.import_key(stored))
+            await call.tx.execute(_SEAL, {"number": version, "sealed": sealed})
 
 
 def public_key(key: ECKey) -> session_pb2.KeySet.Key:
@@ -53,14 +80,14 @@ def public_key(key: ECKey) -> session_pb2.KeySet.Key:
 
 async def add_key(call: Call) -> None:
     """Makes a new key and tells every service of all that are valid now."""
-    keys = await all_keys(call.tx)
+    keys = await all_keys(call.tx, call)
     version = len(keys) + 1
     kid = str(uuid7())
     key = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": "ES256"})
     row = {
         "version": version,
         "kid": kid,
-        "private_jwk": Jsonb(key.as_dict(private=True)),
+        "private_jwk": _sealed(call, key),
         "create_time": call.now,
     }
     await call.tx.execute(_INSERT, row)

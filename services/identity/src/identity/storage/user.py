@@ -1,5 +1,7 @@
 """Where users are kept, and the rules that need other records."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,6 +15,7 @@ from crmkit.statements import TEXT, compile_statement, record_table
 from identity.domain.role import Grant, refuse_escalation
 from identity.domain.user import User, normalise_email
 from identity.storage.api_key import delete_keys_of
+from identity.storage.one_time_token import forget_tokens_of
 from identity.storage.role import ROLES, held_grants, refuse_without_administrator
 from identity.storage.schema import IDENTITY, unlimited
 from identity.storage.session import end_sessions_of
@@ -25,6 +28,7 @@ users = record_table(
     sa.Column("state", TEXT, nullable=False),
     sa.Column("roles", sa.ARRAY(sa.Uuid), nullable=False),
     sa.Column("password_hash", TEXT),
+    sa.Column("second_factor", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("uq_users_email", "email", unique=True),
     sa.Index("ix_users_display_name", "display_name", "id"),
 )
@@ -65,8 +69,12 @@ async def check_user(call: Call, after: User, before: User | None) -> None:
 
 
 async def _refuse_taking_over(call: Call, after: User, before: User) -> None:
-    """Who sets somebody's password or address can act as them, so must have all that they have."""
-    taken = [n for n in ("email", "password_hash") if getattr(after, n) != getattr(before, n)]
+    """Who sets what somebody signs in with can act as them, so must have all that they have."""
+    taken = [
+        name
+        for name in ("email", "password_hash", "second_factor")
+        if getattr(after, name) != getattr(before, name)
+    ]
     if taken and after.id != call.principal.user:
         field = f"user.{taken[-1].removesuffix('_hash')}"
         refuse_escalation(held_grants(call), await grants_of(call, set(before.roles)), field)
@@ -74,6 +82,10 @@ async def _refuse_taking_over(call: Call, after: User, before: User) -> None:
 
 async def _end_access(call: Call, after: User, before: User) -> None:
     """A new password ends the other sessions; who may not sign in loses everything."""
+    if (before.email, before.password_hash) != (after.email, after.password_hash) or (
+        before.may_sign_in and not after.may_sign_in
+    ):
+        await forget_tokens_of(call.tx, after.id)
     if before.may_sign_in and not after.may_sign_in:
         await end_sessions_of(call, call.tx, after.id)
         await delete_keys_of(call, after.id)
@@ -118,18 +130,25 @@ async def user_held_still(tx: Transaction, user: UUID) -> User | None:
     return USERS.codec.from_row(row) if row is not None else None
 
 
+@asynccontextmanager
+async def own_record_changing(call: Call, user: UUID) -> AsyncIterator[User]:
+    """A user's record, locked, whatever the caller may do to users; saved when the block ends well."""
+    stored = await USERS.for_change(unlimited(call), user)
+    yield stored
+    await USERS.save(unlimited(call), stored)
+
+
 async def put_password(call: Call, user: User, password_hash: str) -> None:
     """Gives a user a new password, which ends their sessions but the caller's own.
 
     Raises:
         Aborted: The password was changed, or the user may not sign in, since the user was read.
     """
-    stored = await USERS.for_change(unlimited(call), user.id)
-    if stored.password_hash != user.password_hash or not stored.may_sign_in:
-        msg = "The user has changed meanwhile."
-        raise Aborted(msg)
-    stored.password_hash = password_hash
-    await USERS.save(unlimited(call), stored)
+    async with own_record_changing(call, user.id) as stored:
+        if stored.password_hash != user.password_hash or not stored.may_sign_in:
+            msg = "The user has changed meanwhile."
+            raise Aborted(msg)
+        stored.password_hash = password_hash
 
 
 async def has_users(executor: Executor) -> bool:

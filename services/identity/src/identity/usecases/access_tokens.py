@@ -49,5 +49,5 @@ class AccessTokens:
     async def _current(self, call: Call) -> ECKey:
         """The newest key; looked up again once it is no longer among the valid ones."""
         if self._key is None or self._key.kid not in call.home.rights.keys:
-            self._key = (await all_keys(call.reader))[-1]
+            self._key = (await all_keys(call.reader, call))[-1]
         return self._key

@@ -12,7 +12,7 @@ from identity.domain.role import Role
 from identity.settings import IdentitySettings
 from identity.storage.organization import ORGANIZATION, has_organization
 from identity.storage.role import ROLES
-from identity.storage.signing_key import add_key, all_keys
+from identity.storage.signing_key import add_key, all_keys, seal_keys
 from identity.storage.user import USERS, has_users
 from identity.usecases.passwords import hash_password
 
@@ -21,7 +21,8 @@ _log = structlog.get_logger("crm.identity")
 
 async def prepare(call: Call) -> None:
     """Makes what is missing; renews the built-in roles where a new version has changed them."""
-    if not await all_keys(call.tx):
+    await seal_keys(call)
+    if not await all_keys(call.tx, call):
         await add_key(call)
     if not await has_organization(call.tx):
         await ORGANIZATION.insert(call, ORGANIZATION.new(call, {}, record_id=ORGANIZATION_ID))

@@ -1,27 +1,66 @@
-"""Signing in: the right password opens a session, wrong ones are counted."""
+"""Signing in: the right password, and a code where the user has a second factor, opens a session."""
 
 from crmkit.call import Call
 from crmkit.ids import uuid7
+from identity.domain.one_time_token import Purpose
+from identity.domain.second_factor import code_required, invalid_challenge, wrong_code
 from identity.domain.session import REFRESH_LIFETIME, Session, invalid_credentials
 from identity.domain.user import User
+from identity.storage.one_time_token import new_token, use_token, user_of_token
 from identity.storage.session import open_session
 from identity.storage.sign_in_attempts import forget_failures
-from identity.storage.user import user_held_still
+from identity.storage.user import user_by_id, user_held_still
 from identity.usecases.authenticate import authenticated
+from identity.usecases.second_factor import UseCode, checked_code
 
 _LONGEST_USER_AGENT = 300
 
 
-async def sign_in(call: Call, email: str, password: str) -> tuple[Session, str]:
+async def sign_in(call: Call, email: str, password: str, code: str) -> tuple[Session, str]:
     """Opens a session; answers it with its refresh token.
 
     Raises:
-        Unauthenticated: `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password.
+        Unauthenticated: `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password;
+            `SECOND_FACTOR_REQUIRED` with a challenge for `complete_sign_in`; `WRONG_CODE`.
         ResourceExhausted: `TOO_MANY_ATTEMPTS`, also for the right password.
     """
     user = await authenticated(call, email, password)
+    if not user.second_factor:
+        return await _finish(call, user)
+    if not code:
+        raise code_required(await _challenge(call, user))
+    return await _finish(call, user, await checked_code(call, user, code))
+
+
+async def complete_sign_in(call: Call, challenge: str, code: str) -> tuple[Session, str]:
+    """Opens the session of a sign-in that lacked a code.
+
+    Raises:
+        Unauthenticated: `INVALID_CHALLENGE`, `WRONG_CODE`.
+        ResourceExhausted: `TOO_MANY_ATTEMPTS`, also for the right code.
+    """
+    database = call.home.database
+    user_id = await user_of_token(database, call, challenge, Purpose.SIGN_IN)
+    user = await user_by_id(database, user_id) if user_id is not None else None
+    if user is None or not user.may_sign_in:
+        raise invalid_challenge()
+    use_code = await checked_code(call, user, code)
+    if await use_token(call.tx, call, challenge, Purpose.SIGN_IN) is None:
+        raise invalid_challenge()
+    return await _finish(call, user, use_code)
+
+
+async def _challenge(call: Call, user: User) -> str:
+    """What stands for the right password for five minutes; kept although the request fails."""
+    async with call.home.database.transaction() as tx:
+        return await new_token(call, tx, user.id, Purpose.SIGN_IN)
+
+
+async def _finish(call: Call, user: User, use_code: UseCode | None = None) -> tuple[Session, str]:
     await hold_still(call, user)
-    await forget_failures(call.tx, email)
+    if use_code is not None and not await use_code(call):
+        raise wrong_code()
+    await forget_failures(call.tx, user.email)
     return await begin_session(call, user)
 
 
@@ -33,6 +72,8 @@ async def hold_still(call: Call, user: User) -> None:
     """
     now = await user_held_still(call.tx, user.id)
     if now is None or not now.may_sign_in or now.password_hash != user.password_hash:
+        raise invalid_credentials()
+    if now.second_factor and not user.second_factor:
         raise invalid_credentials()
 
 

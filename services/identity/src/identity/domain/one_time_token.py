@@ -1,0 +1,23 @@
+"""Tokens that work once and not for long: the step between two of a sign-in, a link in a mail."""
+
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Purpose(StrEnum):
+    """What a token is for; it works for nothing else."""
+
+    SIGN_IN = "SIGN_IN"
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long a token works."""
+        return _LIFETIMES[self]
+
+    @property
+    def only_newest(self) -> bool:
+        """True if a new token ends the ones before it."""
+        return self is not Purpose.SIGN_IN
+
+
+_LIFETIMES = {Purpose.SIGN_IN: timedelta(minutes=5)}
