@@ -269,6 +269,7 @@ class Collection(Generic[E]):
         return compile_statement(self.table.update().where(by_id).values(values))
 
     async def _prepare(self, call: Call, entity: E, before: E | None, names: Iterable[str]) -> None:
+        entity.external_id = entity.external_id or None  # an empty one is none
         entity.check()
         await references.check(call, self.codec.references(entity, frozenset(names)))
         await self.rule(call, entity, before)

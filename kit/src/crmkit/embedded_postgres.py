@@ -41,6 +41,9 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # Details and statements would bring values of rows into the log: personal data.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
 _DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 _NEW_CLUSTER = (

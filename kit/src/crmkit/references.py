@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from crmkit import contract
+from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.clients import unavailable
 from crmkit.errors import FailedPrecondition, Failure, NotFound
@@ -29,21 +30,29 @@ _IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
 _ASK_SECONDS = 0.3
 
 
-def _present(table: sa.FromClause, deleted: sa.ColumnElement[Any]) -> Statement:
-    return compile_statement(sa.select(table.c.id, deleted).where(table.c.id == sa.any_(_IDS)))
+def _present(
+    table: sa.FromClause,
+    deleted: sa.ColumnElement[Any],
+    owner: sa.ColumnElement[Any],
+    team: sa.ColumnElement[Any],
+) -> Statement:
+    columns = (table.c.id, deleted, owner, team)
+    return compile_statement(sa.select(*columns).where(table.c.id == sa.any_(_IDS)))
 
 
 @cache
 def _own_records(table: sa.Table) -> Statement:
-    return _present(table, table.c.delete_time.is_not(None))
+    return _present(table, table.c.delete_time.is_not(None), table.c.owner, table.c.team)
 
 
 _KNOWN = {
-    "users": _present(KNOWN_USER, sa.literal(False)),
-    "teams": _present(KNOWN_TEAM, sa.literal(False)),
+    "users": _present(KNOWN_USER, sa.literal(False), sa.null(), sa.null()),
+    "teams": _present(KNOWN_TEAM, sa.literal(False), sa.null(), sa.null()),
 }
 _KNOWN_RECORDS = compile_statement(
-    sa.select(KNOWN_RECORD.c.id, KNOWN_RECORD.c.deleted).where(
+    sa.select(
+        KNOWN_RECORD.c.id, KNOWN_RECORD.c.deleted, KNOWN_RECORD.c.owner, KNOWN_RECORD.c.team
+    ).where(
         KNOWN_RECORD.c.collection == sa.bindparam("collection"), KNOWN_RECORD.c.id == sa.any_(_IDS)
     )
 )
@@ -90,8 +99,8 @@ async def failures(call: Call, references: Iterable[Reference]) -> dict[Referenc
     return refused
 
 
-async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool]:
-    """Id → whether it is deleted."""
+async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool | None]:
+    """Id → whether it is deleted; None for a record that the caller may not see."""
     own = call.home.tables.get(collection)
     if own is not None:
         rows = await call.reader.fetch_all(_own_records(own), {"ids": ids})
@@ -100,7 +109,19 @@ async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool
     else:
         parameters = {"collection": collection, "ids": ids}
         rows = await call.reader.fetch_all(_KNOWN_RECORDS, parameters)
-    return {row[0]: row[1] for row in rows}
+    scope = _scope(call, collection)
+    return {
+        id_: deleted if call.principal.covers(scope, owner, team) else None
+        for id_, deleted, owner, team in rows
+    }
+
+
+def _scope(call: Call, collection: str) -> RecordScope:
+    """The records of a collection that the caller may refer to: those that they may see."""
+    resource = contract.collections()[collection]
+    if resource.shared:
+        return RecordScope.ALL
+    return call.principal.grants.scope(f"{resource.service}.{collection}.get")
 
 
 async def _ask(call: Call, collection: str, record_id: UUID) -> bool:

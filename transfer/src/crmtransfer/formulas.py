@@ -2,8 +2,10 @@
 
 import re
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+# The full-width forms too: some spreadsheets read them like the plain ones.
+_STARTS = "[=+\\-@\\t\\r\\uff1d\\uff0b\\uff0d\\uff20]"
+_FORMULA = re.compile(f"'*{_STARTS}")
+_GUARDED = re.compile(f"'+{_STARTS}")
 
 
 def guarded(text: str) -> str:

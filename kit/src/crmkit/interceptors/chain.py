@@ -20,7 +20,7 @@ from crmkit.interceptors.idempotency import idempotent
 from crmkit.interceptors.permission import authorize
 from crmkit.interceptors.preconditions import apply_if_match
 from crmkit.interceptors.unit_of_work import in_unit_of_work
-from crmkit.interceptors.validation import validator
+from crmkit.interceptors.validation import refuse_nul, validator
 
 Function = Callable[[Any, Call], Any]
 
@@ -76,6 +76,7 @@ def _unary(
     async def answer(data: bytes, call: Call, seconds: float) -> Any:
         await _admit(around, call)
         request = _parse(method, data)
+        refuse_nul(request, data)
         validate(request)
         apply_if_match(request, call)
         async with asyncio.timeout(seconds):
@@ -137,6 +138,7 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
             try:
                 await _admit(around, call)
                 request = _parse(method, data)
+                refuse_nul(request, data)
                 validate(request)
                 async for response in function(request, call):
                     if call.response_headers:  # once, before the first message

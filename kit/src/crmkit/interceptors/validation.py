@@ -1,15 +1,17 @@
 """Validation: the shape of a request, from `field_behavior` and `buf.validate`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import protovalidate
 from google.api import field_behavior_pb2, resource_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 from crmkit.contract import Method
 from crmkit.errors import InvalidArgument, Violation
+from crmkit.field_values import BLANK
 
 Check = Callable[[Any], None]
 _MAX_VIOLATIONS = 20
@@ -92,8 +94,37 @@ def _required_check(descriptor: Descriptor, *, whole: bool) -> RequiredCheck:
 
 
 def _filled(message: Any, field: FieldDescriptor) -> bool:
+    value = getattr(message, field.name)
     if field.is_repeated:
-        return len(getattr(message, field.name)) > 0
-    if field.has_presence:
-        return bool(message.HasField(field.name)) and getattr(message, field.name) != ""
-    return bool(getattr(message, field.name))
+        return len(value) > 0
+    if isinstance(value, str):
+        return bool(value.strip(BLANK))
+    return bool(message.HasField(field.name)) if field.has_presence else bool(value)
+
+
+def refuse_nul(request: Any, data: bytes) -> None:
+    """Raises InvalidArgument naming the first text with a NUL, which no database stores.
+
+    Args:
+        request: The message.
+        data: Its bytes: most have no zero at all, and need no closer look.
+    """
+    if b"\x00" in data and (path := _nul_in(request, "")):
+        msg = f"{path} must not contain NUL characters."
+        raise InvalidArgument(msg, field=path)
+
+
+def _nul_in(value: Any, path: str) -> str:
+    """The path of a text with a NUL; empty if there is none."""
+    if isinstance(value, str):
+        return path if "\x00" in value else ""
+    if isinstance(value, Message):
+        inside = ((f"{path}.{field.name}", item) for field, item in value.ListFields())
+    elif isinstance(value, Mapping):
+        inside = ((path, part) for pair in value.items() for part in pair)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        inside = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    else:
+        return ""
+    found = (_nul_in(item, where) for where, item in inside)
+    return next((where.lstrip(".") for where in found if where), "")

@@ -87,10 +87,12 @@ class ServiceUnderTest:
         token = jwt.encode({"alg": "ES256", "kid": "test"}, claims, self._key)
         return Person(user, team, (("authorization", f"Bearer {token}"),))
 
-    async def know(self, collection: str, *, deleted: bool = False) -> UUID:
+    async def know(
+        self, collection: str, *, owner: UUID | None = None, deleted: bool = False
+    ) -> UUID:
         """A record of another service that this one has heard of."""
         record = uuid7()
-        values = {"collection": collection, "id": record, "deleted": deleted}
+        values = {"collection": collection, "id": record, "owner": owner, "deleted": deleted}
         await self.database.execute(compile_statement(KNOWN_RECORD.insert().values(values)))
         return record
 

@@ -342,7 +342,23 @@ async def test_lines_in_two_currencies_are_refused(sales: ServiceUnderTest) -> N
 
 async def test_a_known_account_is_accepted(sales: ServiceUnderTest) -> None:
     """What customer has published is enough; customer itself may be down."""
-    ada = await sales.person("sales.*")
+    ada = await sales.person("sales.*", "customer.*")
     account = await sales.know("accounts")
     created = await create(sales, ada, account=f"accounts/{account}")
     assert created.account == f"accounts/{account}"
+
+
+async def test_a_record_out_of_scope_cannot_be_referred_to(sales: ServiceUnderTest) -> None:
+    """INVARIANT: what one may not see is not there; else references would tell that it is."""
+    bob = await sales.person("sales.*", ("customer.*", "OWN"))
+    of_bob = await sales.know("accounts", owner=bob.id)
+    created = await create(sales, bob, account=f"accounts/{of_bob}")
+    assert created.account == f"accounts/{of_bob}"
+    for person in (
+        await sales.person("sales.*", ("customer.*", "OWN")),
+        await sales.person("sales.*"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await create(sales, person, account=f"accounts/{of_bob}")
+        assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+        assert details_of(refused.value)["fields"] == ["opportunity.account"]

@@ -29,7 +29,7 @@ async def create(support: ServiceUnderTest, person: Person, **fields: object) ->
 
 async def test_a_ticket_goes_from_new_to_closed_and_back(support: ServiceUnderTest) -> None:
     """INVARIANT: every step is one version and one event; nothing personal is published."""
-    ada = await support.person("support.*")
+    ada = await support.person("support.*", "customer.*")
     account = await support.know("accounts")
     ticket = await create(
         support, ada, account=f"accounts/{account}", description="Jane says it smokes"

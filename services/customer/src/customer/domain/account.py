@@ -64,6 +64,8 @@ class Account(Record):
 def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
+        _ = parts.port  # raises where it is none
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+    in_one_piece = not any(character.isspace() for character in text)
+    return in_one_piece and parts.scheme in {"http", "https"} and bool(parts.hostname)

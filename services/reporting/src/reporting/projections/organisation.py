@@ -20,25 +20,26 @@ async def team_changed(event: Event, call: Call) -> None:
     await call.tx.execute(
         _PUT_TEAM, {"id": id_of(team.name, "teams"), "parent": id_of(team.parent, "teams")}
     )
-    await _put_label(call, team.name, team.display_name)
+    await _put_label(event, call, team.name, team.display_name)
 
 
 async def pipeline_changed(event: Event, call: Call) -> None:
     """Keeps the names of the pipeline and its stages."""
     pipeline: Pipeline = event.message.pipeline
-    await _put_label(call, pipeline.name, pipeline.display_name)
+    await _put_label(event, call, pipeline.name, pipeline.display_name)
     for stage in pipeline.stages:
-        await _put_label(call, stage.name, stage.display_name)
+        await _put_label(event, call, stage.name, stage.display_name)
 
 
 async def named_record_changed(event: Event, call: Call) -> None:
     """Keeps the record's name; that of a person is not in the event and becomes empty."""
     record: Any = getattr(event.message, contract.events()[event.routing_key].subject_field)
-    await _put_label(call, record.name, record.display_name)
+    await _put_label(event, call, record.name, record.display_name)
 
 
-async def _put_label(call: Call, name: str, display_name: str) -> None:
-    await call.tx.execute(_PUT_LABEL, {"name": name, "display_name": display_name})
+async def _put_label(event: Event, call: Call, name: str, display_name: str) -> None:
+    row = {"name": name, "display_name": display_name, "owner": event.owner, "team": event.team}
+    await call.tx.execute(_PUT_LABEL, row)
 
 
 HANDLERS = {

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import grpc
 import sqlalchemy as sa
 
 from crm.customer.v1 import account_pb2
 from crm.identity.v1 import user_pb2
+from crmkit import contract
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.statements import compile_statement
@@ -17,7 +19,9 @@ from reporting.storage.facts import dim_label
 _AT_ONCE = 1000
 _SECONDS = 1.0
 _READ = compile_statement(
-    sa.select(dim_label.c.name, dim_label.c.display_name).where(
+    sa.select(
+        dim_label.c.name, dim_label.c.display_name, dim_label.c.owner, dim_label.c.team
+    ).where(
         dim_label.c.name == sa.any_(sa.bindparam("names", type_=sa.ARRAY(sa.Text))),
         dim_label.c.display_name != sa.literal_column("''"),
     )
@@ -41,14 +45,16 @@ _PERSONAL = {
 
 
 async def labels(call: Call, names: Iterable[str]) -> dict[str, str]:
-    """Resource name → display name, without those that cannot be had."""
+    """Resource name → display name, without those that the caller may not see or that cannot be had."""
     wanted = sorted(set(names) - {""})
     if not wanted:
         return {}
-    found: dict[str, str] = dict(await call.home.database.fetch_all(_READ, {"names": wanted}))
+    rows = await call.home.database.fetch_all(_READ, {"names": wanted})
+    found = {n: label for n, label, owner, team in rows if _may_see(call, n, owner, team)}
+    wanted = [n for n in wanted if n not in {row[0] for row in rows}]
     asks = []
     for collection in _PERSONAL:
-        missing = [n for n in wanted if n not in found and n.startswith(f"{collection}/")]
+        missing = [n for n in wanted if n.startswith(f"{collection}/")]
         asks += [
             _ask(call, collection, missing[start : start + _AT_ONCE])
             for start in range(0, len(missing), _AT_ONCE)
@@ -56,6 +62,15 @@ async def labels(call: Call, names: Iterable[str]) -> dict[str, str]:
     for answer in await asyncio.gather(*asks):
         found |= answer
     return found
+
+
+def _may_see(call: Call, name: str, owner: UUID | None, team: UUID | None) -> bool:
+    """Whether the record itself would be shown to the caller: its name is no less protected."""
+    resource = contract.collections()[name.partition("/")[0]]
+    if resource.shared:
+        return True
+    scope = call.principal.grants.scope(f"{resource.service}.{resource.collection}.get")
+    return call.principal.covers(scope, owner, team)
 
 
 async def _ask(call: Call, collection: str, names: Sequence[str]) -> dict[str, str]:

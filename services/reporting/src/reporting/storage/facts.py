@@ -89,12 +89,14 @@ dim_team = sa.Table(
     sa.Column("parent", sa.Uuid),
 )
 
-# Resource name → what people call it, where that is not personal.
+# Resource name → what people call it, where that is not personal; owner and team decide who may see it.
 dim_label = sa.Table(
     "dim_label",
     FACTS,
     sa.Column("name", TEXT, primary_key=True),
     sa.Column("display_name", TEXT, nullable=False),
+    sa.Column("owner", sa.Uuid),
+    sa.Column("team", sa.Uuid),
 )
 
 # When the facts were last built anew; not a fact itself.
