@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from crm_cli.services import NAMES
+from crm_cli.services import NAMES, service
 from crmkit.settings import KNOWN_ELSEWHERE, PREFIX, ServiceSettings, load
 from gateway.settings import edge_settings, envoy_settings
 from identity.settings import IdentitySettings
@@ -47,8 +47,7 @@ def test_every_service_has_a_container_and_an_image_of_its_own() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_starts_with_its_settings(name: str) -> None:
     """The service's own loader takes them: nothing unknown, nothing missing, nothing wrong."""
-    kind = IdentitySettings if name == "identity" else ServiceSettings
-    settings = load(kind, _environment(name))
+    settings = load(service(name).settings, _environment(name))
     assert set(settings.services) == set(NAMES)
     assert settings.bind_host == "0.0.0.0"
     health = _CONTAINERS[name]["healthcheck"]["test"][-1]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from crm_cli.services import NAMES, service
 from crm_cli.system import SystemOptions
 from crm_cli.up_settings import from_environment
-from crmkit.settings import KNOWN_ELSEWHERE, PREFIX, ServiceSettings
+from crmkit.settings import KNOWN_ELSEWHERE, PREFIX
 from gateway.settings import edge_settings, envoy_settings
-from identity.settings import IdentitySettings
 
 from .documents import ROOT, table_rows
 
@@ -31,7 +31,8 @@ def _shown(value: Any) -> str:
 
 
 def _of_services() -> dict[str, str]:
-    fields = {**ServiceSettings.model_fields, **IdentitySettings.model_fields}
+    kinds = [service(name).settings for name in NAMES]
+    fields = {name: field for kind in kinds for name, field in kind.model_fields.items()}
     return {
         f"{PREFIX}{name.upper()}": "required" if field.is_required() else _shown(field.default)
         for name, field in fields.items()

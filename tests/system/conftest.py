@@ -70,6 +70,7 @@ async def started(folder: Path, **options: Any) -> AsyncIterator[RunningSystem]:
         admin_password=ADMIN["password"],
         durable=False,
         rate_limit=1_000_000,
+        webhook_allow_networks="127.0.0.0/8",
         **options,
     )
     async with running_system(chosen) as system:

@@ -1,6 +1,12 @@
 """The workspace service as a front end meets it: over REST, through the gateway."""
 
+import asyncio
+import json
+from uuid import uuid4
+
 import httpx
+
+from crmkit.testing import eventually
 
 from .conftest import RunningSystem
 
@@ -25,3 +31,41 @@ async def test_a_view_is_saved_chosen_and_refused(crm: RunningSystem) -> None:
         refused = await crm.admin.http.post("/v1/savedViews", json=body)
         assert refused.status_code == httpx.codes.BAD_REQUEST
         assert "saved_view.filter" in refused.text
+
+
+async def test_a_change_reaches_a_webhook(crm: RunningSystem) -> None:
+    """Edge customer.* → workspace: webhooks. From a REST call to the receiver, and in the log."""
+    heard: list[bytes] = []
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        heard.append(await reader.readexactly(length))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(receive, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        body = {"display_name": "ERP", "url": url, "event_types": ["customer.account.*"]}
+        webhook = await crm.admin.post("/v1/webhooks", body)
+        assert webhook["secret"].startswith("whsec_")
+        account = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
+
+        async def delivered() -> bool:
+            log = await crm.admin.get(f"/v1/{webhook['name']}/deliveries")
+            return [d["state"] for d in log.get("deliveries", [])] == ["DELIVERED"]
+
+        await eventually(delivered)
+    await crm.admin.post(f"/v1/{webhook['name']}:pause")
+    (sent,) = [json.loads(body) for body in heard]
+    assert (sent["type"], sent["subject"]) == ("customer.account.created", account["name"])
+
+
+async def test_a_webhook_into_our_own_network_is_refused(crm: RunningSystem) -> None:
+    """Attack row 42 over REST."""
+    for url in ("https://169.254.169.254/", "https://[::ffff:127.0.0.1]/", "http://a@127.0.0.1/"):
+        body = {"display_name": "x", "url": url, "event_types": ["*"]}
+        refused = await crm.admin.http.post("/v1/webhooks", json=body)
+        assert refused.status_code == httpx.codes.BAD_REQUEST
+        assert "webhook.url" in refused.text

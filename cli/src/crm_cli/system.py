@@ -58,6 +58,7 @@ class SystemOptions:
     rate_limit: int = 6000
     reflection: bool = True
     cors_origins: tuple[str, ...] = ()
+    webhook_allow_networks: str = ""
     services: Sequence[str] = NAMES
 
     @property
@@ -226,6 +227,8 @@ async def _start_service(system: System, name: str, stack: AsyncExitStack) -> No
     }
     if "admin_email" in declared.settings.model_fields:
         values |= {"admin_email": options.admin_email, "admin_password": system.admin_password}
+    if "webhook_allow_networks" in declared.settings.model_fields:
+        values["webhook_allow_networks"] = options.webhook_allow_networks
     running = RunningService(declared, declared.settings.model_validate(values))
     await running.start()
     stack.push_async_callback(running.stop, drain_seconds=0)

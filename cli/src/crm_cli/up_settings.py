@@ -1,9 +1,10 @@
 """What `crm up` reads from the environment; faults are told all at once."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crm_cli.system import SystemOptions
@@ -15,6 +16,14 @@ def _origins(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+
+def _networks(value: str) -> str:
+    """Refuses at the start what the service workspace would refuse; it reads the text itself."""
+    for part in value.split(","):
+        if part.strip():
+            ipaddress.ip_network(part.strip())
+    return value
 
 
 class UpSettings(BaseSettings):
@@ -32,6 +41,7 @@ class UpSettings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     rate_limit: Annotated[int, Field(gt=0)] = 6000
     reflection: Literal["on", "off"] = "on"
+    webhook_allow_networks: Annotated[str, AfterValidator(_networks)] = ""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
 
     def options(self) -> SystemOptions:
@@ -46,6 +56,7 @@ class UpSettings(BaseSettings):
             amqp_url=self.amqp_url.get_secret_value(),
             rate_limit=self.rate_limit,
             reflection=self.reflection == "on",
+            webhook_allow_networks=self.webhook_allow_networks,
             cors_origins=self.cors_origins,
         )
 

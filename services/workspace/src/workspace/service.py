@@ -3,12 +3,33 @@
 from pathlib import Path
 
 from crmkit.service import Service
+from workspace.messaging.consumed import react
 from workspace.rpc.saved_view import SavedViewService
+from workspace.rpc.webhook import WebhookService
+from workspace.rpc.webhook_delivery import WebhookDeliveryService
+from workspace.settings import WorkspaceSettings
 from workspace.storage.saved_view import SAVED_VIEWS
+from workspace.storage.webhook import WEBHOOKS
+from workspace.usecases.deliver_webhook import DELIVER, deliver
+from workspace.usecases.housekeeping import TIDY, promise_to_tidy, tidy
 
 SERVICE = Service(
     name="workspace",
     migrations=Path(__file__).parent / "migrations",
-    collections=[SAVED_VIEWS],
-    servicers={"crm.workspace.v1.SavedViewService": SavedViewService()},
+    collections=[SAVED_VIEWS, WEBHOOKS],
+    servicers={
+        "crm.workspace.v1.SavedViewService": SavedViewService(),
+        "crm.workspace.v1.WebhookService": WebhookService(),
+        "crm.workspace.v1.WebhookDeliveryService": WebhookDeliveryService(),
+    },
+    consumes={
+        "identity.*": react,
+        "customer.*": react,
+        "sales.*": react,
+        "marketing.*": react,
+        "support.*": react,
+    },
+    jobs={DELIVER: deliver, TIDY: tidy},
+    on_first_start=promise_to_tidy,
+    settings=WorkspaceSettings,
 )

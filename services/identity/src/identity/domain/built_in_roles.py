@@ -125,6 +125,6 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
 
 
 def _reads(permission: str) -> bool:
-    """Other people's keys and sessions are nobody's business, not even to look at."""
-    private = ("identity.apiKeys.", "identity.sessions.")
+    """Other people's keys, sessions and endpoints are nobody's business, not even to look at."""
+    private = ("identity.apiKeys.", "identity.sessions.", "workspace.webhook")
     return permission.endswith((".get", ".list")) and not permission.startswith(private)

@@ -1,0 +1,53 @@
+"""What other services' events mean here: they are sent on to webhooks."""
+
+from crmkit import contract
+from crmkit.call import Call
+from crmkit.errors import Failure
+from crmkit.feed.events import Event
+from crmkit.ids import uuid5_of
+from workspace.domain.condition import holds
+from workspace.domain.webhook import RETRY_FOR, Webhook, matches
+from workspace.messaging.event_values import body_of, condition_values
+from workspace.messaging.visibility import may_read
+from workspace.storage.webhook import sending_webhooks
+from workspace.storage.webhook_delivery import Delivery, insert_delivery
+from workspace.usecases.deliver_webhook import promise
+
+
+async def react(event: Event, call: Call) -> None:
+    """Whatever happens anywhere."""
+    if event.routing_key in contract.events():  # else: of a newer version than this service
+        await send_on(event, call)
+
+
+async def send_on(event: Event, call: Call) -> None:
+    """Puts the event on its way to every webhook that wants it and whose owner may read it."""
+    for webhook in await sending_webhooks(call, event.time):
+        if not any(matches(pattern, event.routing_key) for pattern in webhook.event_types):
+            continue
+        if may_read(call.home.rights, webhook.owner, event) and _wanted(webhook, event):
+            delivery = _delivery(webhook, event, call)
+            await insert_delivery(call, delivery)
+            await promise(call, delivery)
+
+
+def _wanted(webhook: Webhook, event: Event) -> bool:
+    try:
+        return holds(webhook.condition, condition_values(event))
+    except Failure:  # it compares what cannot be compared in this event
+        return False
+
+
+def _delivery(webhook: Webhook, event: Event, call: Call) -> Delivery:
+    return Delivery(
+        id=uuid5_of(webhook.id, str(event.event_id)),
+        webhook=webhook.id,
+        event_id=event.event_id,
+        event_type=event.routing_key,
+        subject=event.subject,
+        create_time=call.now,
+        retry_until=call.now + RETRY_FOR,
+        next_attempt_time=call.now,
+        attempts=[],
+        body=body_of(event),
+    )
