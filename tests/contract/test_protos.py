@@ -131,11 +131,24 @@ def test_state_moves_by_methods_only(record: contract.ResourceContract) -> None:
 def test_every_standard_change_has_its_event(record: contract.ResourceContract) -> None:
     """Every version of a record is published."""
     service = contract.services()[f"crm.{record.service}.v1.{record.noun}Service"]
-    verbs = {"Create": "created", "Update": "updated", "Delete": "deleted", "Undelete": "undeleted"}
+    verbs = {
+        "Create": "created", "Update": "updated", "Delete": "deleted", "Undelete": "undeleted",
+        "Purge": "purged",
+    }  # fmt: skip
     for verb, past in verbs.items():
         if f"{verb}{record.noun}" in service.methods_by_name:
             event = contract.events()[f"{record.service}.{record.singular}.{past}"]
             assert event.subject_field == record.singular
+
+
+@pytest.mark.parametrize("record", records(), ids=name_of)
+def test_what_can_be_deleted_can_be_purged(record: contract.ResourceContract) -> None:
+    """INVARIANT: nothing stays in the trash for ever; purging has a permission of its own."""
+    service = contract.services()[f"crm.{record.service}.v1.{record.noun}Service"]
+    methods = {m.name: m for m in contract.methods_of(service)}
+    if f"Delete{record.noun}" in methods:
+        purge = methods[f"Purge{record.noun}"]
+        assert purge.permission == f"{record.service}.{record.collection}.purge"
 
 
 @pytest.mark.parametrize("record", records(), ids=name_of)

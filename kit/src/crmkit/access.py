@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from crmkit.errors import PermissionDenied
+from crmkit.permissions import gives
 
 
 class RecordScope(IntEnum):
@@ -36,7 +37,7 @@ class Grants:
         scope = self._resolved.get(permission)
         if scope is None:
             scope = max(
-                (scope for pattern, scope in self._grants if _matches(pattern, permission)),
+                (scope for pattern, scope in self._grants if gives(pattern, permission)),
                 default=RecordScope.NONE,
             )
             self._resolved[permission] = scope
@@ -45,12 +46,6 @@ class Grants:
     def items(self) -> list[tuple[str, RecordScope]]:
         """The grants as they were given: pattern and scope."""
         return self._grants
-
-
-def _matches(pattern: str, permission: str) -> bool:
-    if pattern.endswith("*"):
-        return permission.startswith(pattern[:-1])
-    return pattern == permission
 
 
 EVERYTHING = Grants([("*", RecordScope.ALL)])

@@ -28,6 +28,7 @@ class Home:
     Attributes:
         name: The service's name.
         tables: Collection → table of the resources it owns.
+        collections: The same resources, as the kit's `Collection`s.
         settings: What it read from the environment.
         consumed: Service → how far this process is with its events; empty where it does not consume.
     """
@@ -37,6 +38,7 @@ class Home:
     rights: Rights
     clients: Clients
     tables: Mapping[str, sa.Table] = field(default_factory=dict)
+    collections: Mapping[str, Any] = field(default_factory=dict)
     settings: Any = None
     consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
 

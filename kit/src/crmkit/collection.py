@@ -47,6 +47,7 @@ class Collection(Generic[E]):
         import_fields: Output-only fields that an import of history may set.
         private: Attributes that no message shows.
         unstored: Message fields that are not kept.
+        purged_by_age: False where deleted records are only purged by hand: others know their names.
     """
 
     # How far the events of these records reach at most, whatever the reader's own scope.
@@ -63,6 +64,7 @@ class Collection(Generic[E]):
         import_fields: Sequence[str] = (),
         private: frozenset[str] = frozenset(),
         unstored: frozenset[str] = frozenset(),
+        purged_by_age: bool = True,
     ) -> None:
         self.contract = contract.resource_of(message)
         self.name = self.contract.collection
@@ -72,6 +74,7 @@ class Collection(Generic[E]):
         self.natural_key = natural_key
         self.rule = rule
         self.import_fields = frozenset(import_fields)
+        self.purged_by_age = purged_by_age
         # What a Create method makes and shows once cannot come from a file.
         self.importable = not unstored
         self.listing = Listing(self.codec)

@@ -29,3 +29,20 @@ def create_revisions() -> None:
 def drop_revisions() -> None:
     """Drops it again."""
     op.drop_table("revision")
+
+
+def index_trash(*tables: str) -> None:
+    """Indexes the deleted records of tables, by the time of their deletion."""
+    for table in tables:
+        op.create_index(
+            f"ix_{table}_delete_time",
+            table,
+            ["delete_time", "id"],
+            postgresql_where=sa.text("delete_time IS NOT NULL"),
+        )
+
+
+def unindex_trash(*tables: str) -> None:
+    """Drops these indexes again."""
+    for table in tables:
+        op.drop_index(f"ix_{table}_delete_time", table)

@@ -42,6 +42,12 @@ async def publish_new(
     await outbox.append_many(call.tx, [event for of_one in events for event in of_one])
 
 
+async def publish_purged(codec: Codec[E], call: Call, entity: E) -> None:
+    """Removes the history of a record that is no more, and says so."""
+    await revisions.forget(call.tx, entity.id)
+    await outbox.append(call.tx, _events(codec, call, entity, "purged", []))
+
+
 def _events(
     codec: Codec[E], call: Call, entity: E, kind: str, changed_fields: list[str]
 ) -> list[OutboxEvent]:

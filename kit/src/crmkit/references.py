@@ -180,17 +180,27 @@ def _put() -> Statement:
 
 
 _PUT = _put()
+_FORGET = compile_statement(
+    sa.delete(KNOWN_RECORD).where(
+        KNOWN_RECORD.c.collection == sa.bindparam("collection"),
+        KNOWN_RECORD.c.id == sa.bindparam("id", type_=sa.Uuid),
+    )
+)
 
 
 async def _record_changed(event: Event, call: Call) -> None:
     declared = contract.events()[event.routing_key]
     record = getattr(event.message, declared.subject_field)
     collection = record.name.split("/")[0]
+    id_ = parse_name(record.name, collection=collection, field="name")
+    if event.routing_key.endswith(".purged"):
+        await call.tx.execute(_FORGET, {"collection": collection, "id": id_})
+        return
     await call.tx.execute(
         _PUT,
         {
             "collection": collection,
-            "id": parse_name(record.name, collection=collection, field="name"),
+            "id": id_,
             "owner": event.owner,
             "team": event.team,
             "deleted": record.HasField("delete_time"),

@@ -14,6 +14,7 @@ from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.fieldmask import masked_fields
 from crmkit.names import parse_name
 from crmkit.paging import page_size
+from crmkit.trash import purge
 
 Handler = Callable[[Any, Call], Awaitable[Any]]
 
@@ -30,6 +31,7 @@ def standard_method(collection: Collection[Any], method: Method) -> Handler | No
         f"Undelete{noun}": _undelete,
         f"List{plural}": _list,
         f"BatchGet{plural}": _batch_get,
+        f"Purge{noun}": _purge,
         "ListRevisions": _list_revisions,
     }
     maker = makers.get(method.name)
@@ -168,3 +170,12 @@ def _undelete(collection: Collection[Any], _method: Method) -> Handler:
         return collection.message(await collection.save(call, entity, "undeleted"))
 
     return undelete
+
+
+def _purge(collection: Collection[Any], method: Method) -> Handler:
+    async def purge_(request: Any, call: Call) -> Any:
+        entity = await collection.for_change(call, request.name, request.etag, deleted=True)
+        await purge(call, collection, entity)
+        return method.output()
+
+    return purge_

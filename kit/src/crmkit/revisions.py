@@ -45,6 +45,7 @@ _ERASE = compile_statement(
         """
     ).bindparams(_RECORD, sa.bindparam("fields", type_=sa.ARRAY(sa.Text)))
 )
+_FORGET = compile_statement(sa.delete(REVISION).where(REVISION.c.record == _RECORD))
 _NEWEST_FIRST = [Order("version", REVISION.c.version, descending=True)]
 _dumps = partial(orjson.dumps, default=str)  # a Decimal as its digits
 
@@ -110,6 +111,11 @@ async def erase_personal(executor: Executor, codec: Codec[Any], record: UUID) ->
     """Removes personal values from a record's history; that they changed, when and by whom, stays."""
     fields = [name for name, f in codec.fields.items() if f.personal or f.personal_if]
     await executor.execute(_ERASE, {"record": record, "fields": fields})
+
+
+async def forget(executor: Executor, record: UUID) -> None:
+    """Removes a record's history."""
+    await executor.execute(_FORGET, {"record": record})
 
 
 async def page(

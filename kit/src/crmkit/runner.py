@@ -46,6 +46,7 @@ from crmkit.service import EventHandler, Service
 from crmkit.service_tokens import ServiceKeys
 from crmkit.settings import ServiceSettings, SettingsError, load
 from crmkit.statements import compile_statement
+from crmkit.trash import keep_purging
 
 ROLES = ("serve", "relay", "consume", "jobs")
 _GRACE_SECONDS = 10.0
@@ -83,6 +84,7 @@ class RunningService:
             rights=Rights(self.database),
             clients=clients,
             tables={c.name: c.table for c in service.collections},
+            collections={c.name: c for c in service.collections},
             settings=settings,
         )
         self.feed = Feed(self.database)
@@ -120,6 +122,7 @@ class RunningService:
             self._consume()
         if "jobs" in self.roles:
             self._run(JobRunner(self.home, self._job_handlers()).run(self._stop))
+            self._run(keep_purging(self.home, self.service.collections, self._stop))
         for loop in self.service.loops:
             self._run(loop(self.home, self._stop))
         if self.settings.metrics_port:

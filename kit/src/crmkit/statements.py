@@ -52,7 +52,7 @@ def compile_statement(clause: sa.ClauseElement) -> Statement:
 def record_table(name: str, metadata: sa.MetaData, *columns: sa.schema.SchemaItem) -> sa.Table:
     """A table of records: the columns that every record has, then its own.
 
-    Indexes serve the default order (newest first) within each record scope.
+    Indexes serve the default order (newest first) within each record scope, and the trash.
     """
     return sa.Table(
         name,
@@ -70,6 +70,12 @@ def record_table(name: str, metadata: sa.MetaData, *columns: sa.schema.SchemaIte
         *columns,
         sa.Index(f"ix_{name}_owner", "owner", "id"),
         sa.Index(f"ix_{name}_team", "team", "id"),
+        sa.Index(
+            f"ix_{name}_delete_time",
+            "delete_time",
+            "id",
+            postgresql_where=sa.text("delete_time IS NOT NULL"),
+        ),
         sa.Index(
             f"uq_{name}_external_id",
             "external_id",

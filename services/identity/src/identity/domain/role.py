@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from crmkit.aggregate import Record
 from crmkit.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from crmkit.permissions import gives
 
 # Each contains the ones before it.
 RECORD_SCOPES = ("OWN", "TEAM", "SUBTREE", "ALL")
@@ -21,9 +22,7 @@ class Grant:
         """True if who holds this grant has everything that the other gives."""
         if RECORD_SCOPES.index(self.record_scope) < RECORD_SCOPES.index(other.record_scope):
             return False
-        if self.permission.endswith("*"):
-            return other.permission.startswith(self.permission[:-1])
-        return self.permission == other.permission
+        return gives(self.permission, other.permission)
 
 
 EVERYTHING = Grant("*", "ALL")

@@ -40,4 +40,4 @@ async def refuse_circles(call: Call, after: Team, before: Team | None) -> None:
         refuse_circle()
 
 
-TEAMS = Collection(team_pb2.Team, Team, teams, rule=refuse_circles)
+TEAMS = Collection(team_pb2.Team, Team, teams, rule=refuse_circles, purged_by_age=False)

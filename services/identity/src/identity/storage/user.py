@@ -101,6 +101,7 @@ USERS = Collection(
     rule=check_user,
     import_fields=["state"],
     private=frozenset({"password_hash"}),
+    purged_by_age=False,
 )
 
 _BY_EMAIL = compile_statement(
