@@ -136,6 +136,14 @@ class CrmUp:
         log = self.folder / f"up-{self._starts}.log"
         self.child = Child([str(CRM), "up"], environment | self._settings, log)
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs another command of `crm` on the same folder, to its end."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("CRM_")}
+        environment["CRM_DATA_DIR"] = self._settings["CRM_DATA_DIR"]
+        return subprocess.run(
+            [str(CRM), *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
     def parts(self, *programs: str) -> list[int]:
         """Its processes, or those of certain programs: `envoy`, `postgres`."""
         found = descendants(self.child.pid)

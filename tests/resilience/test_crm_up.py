@@ -170,6 +170,28 @@ async def test_a_taken_port_is_named_and_nothing_is_left(
     assert not any(alive(pid) for pid in parts)
 
 
+@pytest.mark.parametrize("command", [("events", "identity"), ("parked", "list", "reporting")])
+async def test_operators_commands_find_the_system_by_its_folder(
+    crm: CrmUp,
+    http: httpx.AsyncClient,  # noqa: ARG001 - the system runs
+    command: tuple[str, ...],
+) -> None:
+    found = await asyncio.to_thread(crm.command, *command)
+    assert found.returncode == 0, found.stderr
+    assert ("identity.user.created" in found.stdout) == (command[0] == "events")
+
+
+async def test_an_impossible_administrator_is_refused_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    """The setting is named; the next start, with a better one, is a first start."""
+    crm = CrmUp(tmp_path, CRM_ADMIN_EMAIL="nobody")
+    crm.launch()
+    assert await asyncio.to_thread(crm.child.ends) == 1
+    assert "CRM_ADMIN_EMAIL" in crm.child.output()
+    assert not (tmp_path / "data").exists()
+
+
 async def test_ctrl_c_while_starting_leaves_nothing_running(tmp_path: Path) -> None:
     """Also in the middle of making the database cluster."""
     crm = CrmUp(tmp_path)

@@ -32,7 +32,9 @@ class _LazyCommands(TyperGroup):
         module, function = _COMMANDS[cmd_name]
         found = getattr(import_module(module), function)
         if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
+            group = typer.main.get_command(found)
+            group.name = cmd_name
+            return group
         single = typer.Typer(add_completion=False)
         single.command(cmd_name)(found)
         return typer.main.get_command(single)

@@ -12,6 +12,7 @@ import typer
 from pydantic import Field
 from rich.console import Console
 
+from crm_cli.local_settings import local_settings
 from crm_cli.services import NAMES, service
 from crmkit import migrations, runner
 from crmkit.db import Database
@@ -33,6 +34,15 @@ class DatabaseSettings(ServiceSettings):
 
     services: Addresses = Field(default_factory=dict)
     keys_dir: Path = Path()
+
+
+def database_settings() -> DatabaseSettings:
+    """From the environment, else from the folder of the system that `crm up` runs.
+
+    Raises:
+        SettingsError: Neither says where the databases are, or a setting is unknown.
+    """
+    return load(DatabaseSettings, **local_settings())
 
 
 def fail(message: object) -> typer.Exit:
@@ -123,10 +133,13 @@ def events(
     *,
     follow: Annotated[bool, typer.Option(help="Waits for more until Ctrl-C.")] = False,
 ) -> None:
-    """Prints a service's events, oldest first: number, time, what happened, to which record, by whom."""
+    """Prints a service's events, oldest first: number, time, what happened, to which record, by whom.
+
+    Finds the database by CRM_DATABASE_URL, else in CRM_DATA_DIR (`data`), where `crm up` keeps it.
+    """
     require_known([name])
     try:
-        database = Database(load(DatabaseSettings).url_of(name), max_connections=2)
+        database = Database(database_settings().url_of(name), max_connections=2)
         asyncio.run(_print_events(database, after, count, follow=follow))
     except (SettingsError, Failure, psycopg.Error) as error:
         raise fail(error) from error

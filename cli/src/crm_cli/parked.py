@@ -13,7 +13,8 @@ from typing import Annotated, Any, TypeVar
 import psycopg
 import typer
 
-from crm_cli.operations import DatabaseSettings, ServiceName, fail, require_known
+from crm_cli.local_settings import local_settings
+from crm_cli.operations import ServiceName, database_settings, fail, require_known
 from crm_cli.services import service
 from crmkit.db import Database
 from crmkit.errors import Failure
@@ -24,7 +25,9 @@ from crmkit.settings import SettingsError, load
 T = TypeVar("T")
 
 app = typer.Typer(
-    no_args_is_help=True, help="Events that a service could not apply: list, replay, skip."
+    no_args_is_help=True,
+    help="Events that a service could not apply: list, replay, skip. Finds the service by its CRM_"
+    " settings, else in CRM_DATA_DIR (`data`), where `crm up` runs.",
 )
 
 Source = Annotated[str, typer.Argument(help="The service whose events they are.")]
@@ -81,7 +84,7 @@ async def _replay(name: str, source: str, subject: str) -> parking.ReplayResult:
     if source not in declared.sources():
         msg = f"{name} reads the events of {', '.join(sorted(declared.sources()))} only."
         raise fail(msg)
-    running = RunningService(declared, load(declared.settings), roles=())
+    running = RunningService(declared, load(declared.settings, **local_settings()), roles=())
     await running.start()
     try:
         return await parking.replay(running.database, running.consumer(source), subject)
@@ -106,6 +109,6 @@ async def _open(database: Database) -> AsyncIterator[None]:
 def _database(name: str) -> Database:
     require_known([name])
     try:
-        return Database(load(DatabaseSettings).url_of(name), max_connections=2)
+        return Database(database_settings().url_of(name), max_connections=2)
     except SettingsError as error:
         raise fail(error) from error

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from crm_cli.envoy_process import EnvoyProcess
+from crm_cli.local_settings import keep_addresses
 from crm_cli.services import NAMES, service
 from crmkit import migrations
 from crmkit.embedded_postgres import EmbeddedPostgres
@@ -29,6 +30,7 @@ from gateway.edge import serve_edge
 from gateway.envoy import render
 from gateway.settings import EdgeSettings, EnvoySettings
 
+_HIGHEST_PORT = 65_000
 _READY_SECONDS = 60.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -75,6 +77,7 @@ class System:
     postgres: EmbeddedPostgres
     envoy: EnvoyProcess
     addresses: Mapping[str, str]
+    admin_email: str
     admin_password: str
     first_start: bool
     running: dict[str, RunningService] = field(default_factory=dict)
@@ -132,12 +135,14 @@ async def running_system(
             postgres=postgres,
             envoy=envoy,
             addresses={name: f"127.0.0.1:{port}" for name, port in _ports(options.services)},
+            admin_email=admin["email"],
             admin_password=admin["password"],
             first_start=not admin.get("shown"),
         )
         say("databases")
         await _to_its_end(_prepare_databases, system)
         create_service_keys(data_dir / "keys", list(NAMES))
+        keep_addresses(data_dir, system.addresses)
         for name in options.services:
             say(name)
             await _start_service(system, name, stack)
@@ -184,7 +189,8 @@ def _require_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             msg = (
-                f"Port {port} on {host} is taken ({error.strerror}); choose another: CRM_PORT=8090"
+                f"Port {port} on {host} is taken ({error.strerror});"
+                f" choose another: CRM_PORT={port + 10 if port < _HIGHEST_PORT else 8090}"
             )
             raise StartFailedError(msg) from error
 
@@ -226,7 +232,7 @@ async def _start_service(system: System, name: str, stack: AsyncExitStack) -> No
         "amqp_url": options.amqp_url or None,
     }
     if "admin_email" in declared.settings.model_fields:
-        values |= {"admin_email": options.admin_email, "admin_password": system.admin_password}
+        values |= {"admin_email": system.admin_email, "admin_password": system.admin_password}
     if "webhook_allow_networks" in declared.settings.model_fields:
         values["webhook_allow_networks"] = options.webhook_allow_networks
     running = RunningService(declared, declared.settings.model_validate(values))

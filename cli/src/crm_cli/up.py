@@ -1,7 +1,6 @@
 """`crm up`: the whole system in one terminal, with nothing installed beforehand."""
 
 import asyncio
-import json
 import signal
 
 import typer
@@ -72,7 +71,8 @@ async def _first(stop: asyncio.Event, system: System) -> str:
 def _greet(system: System) -> None:
     console.print(f"The CRM runs at [bold]{system.url}[/bold]  (API: {system.url}/docs)")
     if system.first_start:
-        email = json.loads((system.options.data_dir / "admin.json").read_text())["email"]
-        console.print(f"  administrator  {email}\n  password       {system.admin_password}")
+        console.print(
+            f"  administrator  {system.admin_email}\n  password       {system.admin_password}"
+        )
         system.password_shown()
     console.print("Ctrl-C stops it; the data stays.")

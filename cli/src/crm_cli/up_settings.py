@@ -35,7 +35,7 @@ class UpSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(gt=0, lt=65536)] = 8080
     public_url: str = ""
-    admin_email: str = "admin@example.com"
+    admin_email: Annotated[str, Field(pattern=r"^[^\s@]+@[^\s@]+$")] = "admin@example.com"
     admin_password: SecretStr = SecretStr("")
     amqp_url: SecretStr = SecretStr("")
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()

@@ -1,6 +1,7 @@
 """The bus without a broker: pull what is there, then follow the source's stream."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -33,13 +34,18 @@ class PullBus:
 
     async def _follow(self) -> None:
         backoff = Backoff()
+        level = logging.INFO  # while everything starts, sources come up in any order
         while True:
             try:
                 await self._consumer.catch_up()
+                level = (
+                    logging.INFO
+                )  # a stream ends when its connection gets old or its source stops
                 backoff.reset()
                 await self._apply_stream()
             except Exception as error:  # noqa: BLE001 - whatever it is, a later attempt may succeed
-                _log.warning("pull_failed", source=self._consumer.source, error=describe(error))
+                _log.log(level, "pull_failed", source=self._consumer.source, error=describe(error))
+                level = logging.WARNING
             await backoff.pause()
 
     async def _apply_stream(self) -> None:

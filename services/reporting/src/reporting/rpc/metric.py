@@ -51,10 +51,10 @@ class MetricService:
         answer = await ask(call.home.database, call.principal, question, limits, call.now)
         response = _response(question, answer)
         response.time_zone = limits.time_zone
-        response.lag.FromTimedelta(fresh.lag)
         response.partial_sources.extend(fresh.partial_sources)
         if fresh.data_time is not None:
             response.data_time.FromDatetime(fresh.data_time)
+            response.lag.FromTimedelta(fresh.lag)
         response.labels.update(await labels(call, _names(question, answer)))
         return response
 
