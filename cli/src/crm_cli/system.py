@@ -47,6 +47,7 @@ class SystemOptions:
         data_dir: The folder that everything is kept in.
         durable: False only for tests and benchmarks of speed without safety.
         amqp_url: A message bus; without it consumers pull.
+        smtp_url: The server for outgoing mail; without it none is sent.
     """
 
     data_dir: Path
@@ -57,6 +58,8 @@ class SystemOptions:
     admin_password: str = ""
     durable: bool = True
     amqp_url: str = ""
+    smtp_url: str = ""
+    mail_from: str = ""
     rate_limit: int = 6000
     reflection: bool = True
     cors_origins: tuple[str, ...] = ()
@@ -230,6 +233,8 @@ async def _start_service(system: System, name: str, stack: AsyncExitStack) -> No
         "keys_dir": options.data_dir.resolve() / "keys",
         "public_url": options.url,
         "amqp_url": options.amqp_url or None,
+        "smtp_url": options.smtp_url,
+        "mail_from": options.mail_from,
     }
     if "admin_email" in declared.settings.model_fields:
         values |= {"admin_email": system.admin_email, "admin_password": system.admin_password}

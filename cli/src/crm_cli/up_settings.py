@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crm_cli.system import SystemOptions
+from crmkit.mail import SmtpUrl
 from crmkit.settings import PREFIX, load
 
 
@@ -38,6 +39,8 @@ class UpSettings(BaseSettings):
     admin_email: Annotated[str, Field(pattern=r"^[^\s@]+@[^\s@]+$")] = "admin@example.com"
     admin_password: SecretStr = SecretStr("")
     amqp_url: SecretStr = SecretStr("")
+    smtp_url: SmtpUrl = None
+    mail_from: str = ""
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     rate_limit: Annotated[int, Field(gt=0)] = 6000
     reflection: Literal["on", "off"] = "on"
@@ -54,6 +57,8 @@ class UpSettings(BaseSettings):
             admin_email=self.admin_email,
             admin_password=self.admin_password.get_secret_value(),
             amqp_url=self.amqp_url.get_secret_value(),
+            smtp_url=self.smtp_url.get_secret_value() if self.smtp_url else "",
+            mail_from=self.mail_from,
             rate_limit=self.rate_limit,
             reflection=self.reflection == "on",
             webhook_allow_networks=self.webhook_allow_networks,

@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from crmkit.mail import SmtpUrl
+
 PREFIX = "CRM_"
 
 # Names that other parts of the system read; any other CRM_ name is a typing error.
@@ -54,6 +56,8 @@ class ServiceSettings(BaseSettings):
         bind_host: Interface to listen on; the port is the one in `services`.
         keys_dir: Folder with the services' keys.
         public_url: What people type; the issuer of tokens and the start of links.
+        smtp_url: The server that outgoing mail is handed to; without it none is sent.
+        mail_from: The sender of outgoing mail.
         metrics_port: Prometheus metrics over HTTP; none if 0.
     """
 
@@ -65,6 +69,8 @@ class ServiceSettings(BaseSettings):
     bind_host: str = "127.0.0.1"
     keys_dir: Path
     public_url: str = "http://127.0.0.1:8080"
+    smtp_url: SmtpUrl = None
+    mail_from: str = ""
     metrics_port: int = 0
     log_level: str = "info"
     otlp_endpoint: str = ""

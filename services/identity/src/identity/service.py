@@ -16,6 +16,7 @@ from identity.storage.team import TEAMS
 from identity.storage.user import USERS
 from identity.usecases.access_tokens import AccessTokens
 from identity.usecases.first_start import prepare
+from identity.usecases.password_links import JOB, send_link
 
 _TOKENS = AccessTokens()
 
@@ -31,6 +32,7 @@ SERVICE = Service(
         "crm.identity.v1.ApiKeyService": ApiKeyService(_TOKENS),
         "crm.identity.v1.OrganizationService": OrganizationService(),
     },
+    jobs={JOB: send_link},
     settings=IdentitySettings,
     on_first_start=prepare,
 )

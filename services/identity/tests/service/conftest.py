@@ -1,13 +1,17 @@
 """A running identity service with its first administrator, and people who sign in to it."""
 
+import email
+import email.policy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from email.message import EmailMessage
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 import grpc
 import pytest_asyncio
+from aiosmtpd.controller import Controller
 
 from crm.identity.v1 import (
     api_key_pb2_grpc,
@@ -19,6 +23,7 @@ from crm.identity.v1 import (
     user_pb2,
     user_pb2_grpc,
 )
+from crmkit.ports import free_port
 from crmkit.runner import ROLES
 from crmkit.testing.harness import ServiceUnderTest, service_under_test
 from crmkit.testing.polling import eventually
@@ -50,11 +55,35 @@ def bearer(token: str) -> Metadata:
     return (("authorization", f"Bearer {token}"),)
 
 
+class Mailbox:
+    """Everything that a real mail server was handed."""
+
+    def __init__(self) -> None:
+        self.mails: list[tuple[list[str], EmailMessage]] = []
+
+    async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self.mails.append((list(envelope.rcpt_tos), message))
+        return "250 OK"
+
+    async def to(self, address: str, *, count: int = 1) -> list[EmailMessage]:
+        """The mails to somebody, once there are at least so many."""
+
+        def found() -> list[EmailMessage]:
+            mails = [message for recipients, message in self.mails if recipients == [address]]
+            return mails if len(mails) >= count else []
+
+        answer: list[EmailMessage] = await eventually(found)
+        return answer
+
+
 class Identity:
     """The service under test, its stubs and its people."""
 
-    def __init__(self, under_test: ServiceUnderTest) -> None:
+    def __init__(self, under_test: ServiceUnderTest, mailbox: Mailbox) -> None:
         self.under_test = under_test
+        self.mailbox = mailbox
         self.rights = under_test.running.home.rights
         channel: Any = under_test.channel
         self.users: Any = user_pb2_grpc.UserServiceStub(channel)
@@ -121,13 +150,21 @@ class Identity:
 @pytest_asyncio.fixture(scope="module")
 async def identity(postgres: TestServer) -> AsyncIterator[Identity]:
     """The service with a database and an administrator of its own."""
-    async with service_under_test(
-        SERVICE,
-        postgres,
-        roles=ROLES,
-        settings_type=IdentitySettings,
-        admin_email=ADMIN_EMAIL,
-        admin_password=PASSWORD,
-    ) as running:
-        await running.running.ready()
-        yield Identity(running)
+    mailbox = Mailbox()
+    mail_server = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    mail_server.start()
+    try:
+        async with service_under_test(
+            SERVICE,
+            postgres,
+            roles=ROLES,
+            settings_type=IdentitySettings,
+            admin_email=ADMIN_EMAIL,
+            admin_password=PASSWORD,
+            smtp_url=f"smtp://127.0.0.1:{mail_server.port}",
+            mail_from="CRM <crm@crm.test>",
+        ) as running:
+            await running.running.ready()
+            yield Identity(running, mailbox)
+    finally:
+        mail_server.stop()

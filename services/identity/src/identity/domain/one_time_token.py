@@ -8,6 +8,8 @@ class Purpose(StrEnum):
     """What a token is for; it works for nothing else."""
 
     SIGN_IN = "SIGN_IN"
+    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105 - a purpose, not a password
+    INVITATION = "INVITATION"
 
     @property
     def lifetime(self) -> timedelta:
@@ -20,4 +22,8 @@ class Purpose(StrEnum):
         return self is not Purpose.SIGN_IN
 
 
-_LIFETIMES = {Purpose.SIGN_IN: timedelta(minutes=5)}
+_LIFETIMES = {
+    Purpose.SIGN_IN: timedelta(minutes=5),
+    Purpose.RESET_PASSWORD: timedelta(minutes=30),
+    Purpose.INVITATION: timedelta(days=7),
+}

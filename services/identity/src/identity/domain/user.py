@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from crmkit.aggregate import Record
-from crmkit.errors import InvalidArgument
+from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.states import StateMachine
 
 STATES = StateMachine(
@@ -45,6 +45,15 @@ class User(Record):
     def may_sign_in(self) -> bool:
         """True while the user is active and not deleted."""
         return self.state == "ACTIVE" and self.delete_time is None
+
+    def refuse_invitation(self) -> None:
+        """Raises FailedPrecondition: `USER_NOT_ACTIVE`, or `PASSWORD_SET`."""
+        if not self.may_sign_in:
+            msg = "The user may not sign in; activate or restore them first."
+            raise FailedPrecondition(msg, reason="USER_NOT_ACTIVE")
+        if self.password_hash is not None:
+            msg = "The user has a password; if it is forgotten, they ask for a new one themselves."
+            raise FailedPrecondition(msg, reason="PASSWORD_SET")
 
     def roles_in_effect(self) -> set[UUID]:
         """The roles that give rights now: none while the user may not sign in."""

@@ -3,6 +3,7 @@
 from google.protobuf.empty_pb2 import Empty
 
 from crm.identity.v1 import user_pb2
+from crmkit import mail
 from crmkit.call import Call
 from crmkit.resources import change, draft
 from identity.domain.password import check_password
@@ -10,6 +11,7 @@ from identity.domain.user import User
 from identity.storage.sign_in_attempts import forget_failures
 from identity.storage.user import USERS, put_password
 from identity.usecases.authenticate import confirmed, own_user
+from identity.usecases.password_links import invite, request_reset, set_password
 from identity.usecases.passwords import hash_password
 
 
@@ -17,12 +19,15 @@ class UserService:
     """Users."""
 
     async def CreateUser(self, request: user_pb2.CreateUserRequest, call: Call) -> user_pb2.User:
-        """Creates a user, perhaps with a password."""
+        """Creates a user; without a password they are invited by mail to set one."""
         user: User = await draft(USERS, call, request.user)
         if request.user.HasField("password"):
             check_password(request.user.password, user.email)
             user.password_hash = await hash_password(request.user.password)
-        return _message(await USERS.insert(call, user))
+        await USERS.insert(call, user)
+        if user.password_hash is None:
+            await invite(call, user)
+        return _message(user)
 
     async def UpdateUser(self, request: user_pb2.UpdateUserRequest, call: Call) -> user_pb2.User:
         """Changes a user, perhaps the password; a new password ends the other sessions."""
@@ -53,6 +58,26 @@ class UserService:
         async with USERS.changing(call, request) as user:
             user.deactivate()
         return _message(user)
+
+    async def InviteUser(self, request: user_pb2.InviteUserRequest, call: Call) -> Empty:
+        """Sends a user another link to set their first password."""
+        mail.require_configured(call.home.settings)
+        user = await USERS.get(call, request.name)
+        user.refuse_invitation()
+        await invite(call, user)
+        return Empty()
+
+    async def RequestPasswordReset(
+        self, request: user_pb2.RequestPasswordResetRequest, call: Call
+    ) -> Empty:
+        """Sends a link to set a new password, if there is such a user."""
+        await request_reset(call, request.email)
+        return Empty()
+
+    async def SetPassword(self, request: user_pb2.SetPasswordRequest, call: Call) -> Empty:
+        """Sets a password with the token of a link."""
+        await set_password(call, request.token, request.new_password)
+        return Empty()
 
     async def GetCurrentUser(
         self, request: user_pb2.GetCurrentUserRequest, call: Call
