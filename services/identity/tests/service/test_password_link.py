@@ -167,7 +167,7 @@ async def test_a_mailbox_is_not_flooded(identity: "Identity", *, known: bool) ->
 async def test_who_is_created_without_a_password_is_invited(identity: "Identity") -> None:
     """INVARIANT: whoever invites never sees the password or the link."""
     admin = await identity.administrator()
-    user = user_pb2.User(email="newcomer@example.com", display_name="Nina {link}\nX")
+    user = user_pb2.User(email="newcomer@example.com", display_name="Nina {link}")
     made = await identity.users.CreateUser(
         user_pb2.CreateUserRequest(user=user), metadata=admin.metadata
     )
