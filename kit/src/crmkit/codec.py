@@ -84,6 +84,7 @@ class Codec(Generic[E]):
             column for name in self._attributes for column in self._columns_of(name)
         )
         self._referring = [(n, f.references) for n, f in self.fields.items() if f.references]
+        self.pick_lists = [(n, f.pick_list) for n, f in self.fields.items() if f.pick_list]
         self._plain = [(n, f.write) for n, f in self.fields.items()]
         self._event = [
             (n, f.write, f.personal_if) for n, f in self.fields.items() if not f.personal

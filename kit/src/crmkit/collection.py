@@ -13,7 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from crmkit import contract, references
+from crmkit import contract, picked_values, references
 from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
@@ -144,8 +144,7 @@ class Collection(Generic[E]):
 
     async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:
         """A page of records for a List request, and the token of the next page, empty on the last."""
-        scope = self.scope(call, self._required(call))
-        return await self.listing.page(call, scope, request, size)
+        return await self.listing.page(call, self.scope(call, self._required(call)), request, size)
 
     async def look_up(
         self, call: Call, field: str, values: Sequence[str]
@@ -159,8 +158,7 @@ class Collection(Generic[E]):
     async def _look_up_names(self, call: Call, names: Sequence[str]) -> list[tuple[str, UUID]]:
         ids = [parse_name(name, collection=self.name, field="values") for name in names]
         found = await self.get_many(call, ids, permission=self.permission("get"))
-        present = [e.id for e in found if e.delete_time is None]
-        return [(self.codec.name_of(id_), id_) for id_ in present]
+        return [(self.codec.name_of(e.id), e.id) for e in found if e.delete_time is None]
 
     # -- changing
 
@@ -225,6 +223,7 @@ class Collection(Generic[E]):
 
     async def insert(self, call: Call, entity: E) -> E:
         """Stores a new record, begins its history and publishes `created`, or what it noted itself."""
+        picked_values.settle(call, self.codec, entity)
         await self._prepare(call, entity, None, self.codec.writable)
         row = self.codec.to_row(entity)
         await call.tx.execute(self._insert, row)
@@ -247,6 +246,7 @@ class Collection(Generic[E]):
         before, row_before = call.state[entity.id]
         if entity.owner != before.owner and not self.contract.shared:
             self._own(call, entity, entity.owner)
+        picked_values.settle(call, self.codec, entity, before)
         row = self.codec.to_row(entity)
         # Columns, not fields: a new password shows in none.
         if not entity.events and not any(differ(row_before[name], v) for name, v in row.items()):
@@ -291,6 +291,7 @@ class Collection(Generic[E]):
             failure = next((refused[r] for r in of_one if r in refused), None)
             try:
                 if failure is None:
+                    picked_values.settle(call, self.codec, entity)
                     entity.check()
                     await self.rule(call, entity, None)
             except Failure as error:

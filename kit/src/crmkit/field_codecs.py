@@ -71,6 +71,7 @@ class FieldCodec:
     personal_if: tuple[str, str] | None
     filter_kind: str
     filter_values: tuple[str, ...]
+    pick_list: str
 
 
 def is_stored(field: FieldDescriptor) -> bool:
@@ -106,6 +107,7 @@ def compile_field(field: FieldDescriptor, hint: Any, resource: str) -> FieldCode
         personal_if=(condition[0], condition[2]) if condition[0] else None,
         filter_kind=conversion.filter_kind,
         filter_values=conversion.filter_values,
+        pick_list=options.Extensions[options_pb2.pick_list],
     )
 
 

@@ -18,6 +18,7 @@ from crmkit.access import Grants, Principal, RecordScope
 from crmkit.db import Database
 from crmkit.errors import Failure, Unauthenticated
 from crmkit.organization import Organization
+from crmkit.pick_lists import PickList
 from crmkit.schema import (
     KNOWN_ROLE,
     KNOWN_SETTING,
@@ -58,6 +59,7 @@ class Rights:
     revoked: set[UUID] = field(default_factory=set)
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
     organization: Organization = field(default_factory=Organization)
+    pick_lists: dict[str, PickList] = field(default_factory=dict)
     on_change: list[Callable[[], None]] = field(default_factory=list)
     _principals: dict[UUID, Principal] = field(default_factory=dict)
     _reloaded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,7 +127,9 @@ class Rights:
         self.revoked = {row[0] for row in rows["revoked_session"]}
         self.keys = {row[0]: row[1] for row in rows["known_signing_key"]}
         settings: dict[str, Any] = dict(rows["known_setting"])
-        self.organization = Organization.from_json(settings.get("organization", {}))
+        self.organization = Organization.from_json(settings.pop("organization", {}))
+        lists = (PickList.from_json(value) for value in settings.values())
+        self.pick_lists = {one.key: one for one in lists}
         self._principals.clear()
         for action in self.on_change:
             action()

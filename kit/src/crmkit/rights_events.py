@@ -8,7 +8,8 @@ from google.protobuf.json_format import MessageToDict
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import insert
 
-from crm.identity.v1 import organization_pb2, role_pb2, session_pb2, team_pb2, user_pb2
+from crm.identity.v1 import role_pb2, session_pb2, team_pb2, user_pb2
+from crmkit import contract
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
@@ -85,8 +86,8 @@ async def _signing_key_rotated(event: Event, call: Call) -> None:
         await call.tx.execute(_PUT_KEY, {"kid": key.kid, "jwk": Jsonb(MessageToDict(key))})
 
 
-async def _organization_changed(event: Event, call: Call) -> None:
-    settings: organization_pb2.Organization = event.message.organization
+async def _setting_changed(event: Event, call: Call) -> None:
+    settings = getattr(event.message, contract.events()[event.routing_key].subject_field)
     value = MessageToDict(settings, preserving_proto_field_name=True)
     await call.tx.execute(_PUT_SETTING, {"name": settings.name, "value": Jsonb(value)})
 
@@ -95,7 +96,8 @@ HANDLERS: dict[str, Callable[[Event, Call], Awaitable[None]]] = {
     "identity.user.*": _user_changed,
     "identity.team.*": _team_changed,
     "identity.role.*": _role_changed,
-    "identity.organization.*": _organization_changed,
+    "identity.organization.*": _setting_changed,
+    "identity.pick_list.*": _setting_changed,
     "identity.session.revoked": _session_revoked,
     "identity.signing_key.rotated": _signing_key_rotated,
 }

@@ -212,6 +212,9 @@ class RunningService:
 
     def _consume(self) -> None:
         for source in sorted(self.service.sources()):
+            if source not in self.settings.services:
+                _log.warning("a source is not part of this deployment", source=source)
+                continue
             consumer = self.consumer(source)
             self.home.consumed[source] = consumer.status
             self._run(self._bus(consumer).run(self._stop))

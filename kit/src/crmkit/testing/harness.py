@@ -101,6 +101,15 @@ class ServiceUnderTest:
         await self.database.execute(compile_statement(sa.delete(KNOWN_SETTING)))
         await self._put(KNOWN_SETTING, name="organization", value=Jsonb(values))
 
+    async def pick_list(self, key: str, *ids: str, open: bool = False, retired: str = "") -> None:  # noqa: A002
+        """A pick list whose entries have their ids, capitalised, as labels; perhaps a retired one."""
+        entries: list[dict[str, Any]] = [
+            {"id": one, "labels": {"en": one.replace("_", " ").capitalize()}} for one in ids
+        ]
+        entries += [{"id": retired, "retired": True}] if retired else []
+        value = {"key": key, "open": open, "entries": entries}
+        await self._put(KNOWN_SETTING, name=f"pickLists/{uuid7()}", value=Jsonb(value))
+
     async def _put(self, table: sa.Table, **values: Any) -> None:
         await self.database.execute(
             compile_statement(table.insert().values({n: sa.bindparam(n) for n in values})), values

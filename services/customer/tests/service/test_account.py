@@ -287,3 +287,28 @@ async def test_a_call_that_runs_out_of_time_is_told_why_and_changes_nothing(
         account_pb2.GetAccountRequest(name=created.name), metadata=ada.metadata
     )
     assert read == created
+
+
+async def test_a_value_is_kept_under_its_id_and_a_new_one_as_it_stands(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: an open list takes what it lacks, and never one value twice."""
+    ada = await customer.person("customer.*")
+    await customer.pick_list("industry", "oil_and_gas", open=True)
+    written = {
+        "Oil and gas": "oil_and_gas",
+        "OIL_AND_GAS": "oil_and_gas",
+        "Beekeeping": "Beekeeping",
+    }
+    for text, kept in written.items():
+        account = Account(display_name="Derrick", industry=text)
+        made = await stub(customer).CreateAccount(
+            account_pb2.CreateAccountRequest(account=account), metadata=ada.metadata
+        )
+        assert made.industry == kept
+    update = account_pb2.UpdateAccountRequest(
+        account=Account(name=made.name, etag=made.etag, industry="beekeeping")
+    )
+    again = await stub(customer).UpdateAccount(update, metadata=ada.metadata)
+    assert again.industry == "beekeeping"  # this service's list has not heard of it yet
+    await customer.settings()

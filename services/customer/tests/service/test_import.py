@@ -465,3 +465,23 @@ async def test_a_cancelled_import_stops_and_keeps_what_is_done(postgres: TestSer
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
         assert await listed(customer, ada) == {}
+
+
+async def test_an_import_brings_labels_and_loses_what_a_closed_list_lacks(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: the row is kept, without the value, and says so."""
+    ada = await customer.person("customer.*")
+    await customer.pick_list("industry", "oil_and_gas", "food", retired="steam")
+    content = b"display_name,industry\nD1,Oil and gas\nD2,technolgy\nD3,food\nD4,steam\n"
+    run = await run_import(customer, ada, content)
+    assert counts(run) == (4, 0, 0, 0)
+    found = await listed(customer, ada, 'display_name = "D*" AND industry:*')
+    assert {name: one.industry for name, one in found.items() if len(name) == 2} == {
+        "D1": "oil_and_gas", "D3": "food",
+    }  # fmt: skip
+    noted = {issue.row: issue.reason for issue in await issues(customer, ada, run)}
+    assert sorted(noted.values()) == ["RETIRED_ENTRY", "UNKNOWN_ENTRY"]
+    again = await run_import(customer, ada, content, policy=Policy.UPDATE)
+    assert again.updated_count == 0
+    await customer.settings()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from crmkit.service import Service
 from crmtransfer.part import imports_and_exports
+from identity.messaging.consumed import HANDLERS
 from identity.rpc.api_key import ApiKeyService
 from identity.rpc.organization import OrganizationService
 from identity.rpc.second_factor import SecondFactorService
@@ -11,6 +12,7 @@ from identity.rpc.session import SessionService
 from identity.rpc.user import UserService
 from identity.settings import IdentitySettings
 from identity.storage.api_key import API_KEYS
+from identity.storage.pick_list import PICK_LISTS
 from identity.storage.role import ROLES
 from identity.storage.team import TEAMS
 from identity.storage.user import USERS
@@ -23,7 +25,7 @@ _TOKENS = AccessTokens()
 SERVICE = Service(
     name="identity",
     migrations=Path(__file__).parent / "migrations",
-    collections=[USERS, TEAMS, ROLES, API_KEYS],
+    collections=[USERS, TEAMS, ROLES, API_KEYS, PICK_LISTS],
     parts=[imports_and_exports],
     servicers={
         "crm.identity.v1.UserService": UserService(),
@@ -32,6 +34,7 @@ SERVICE = Service(
         "crm.identity.v1.ApiKeyService": ApiKeyService(_TOKENS),
         "crm.identity.v1.OrganizationService": OrganizationService(),
     },
+    consumes=HANDLERS,
     jobs={JOB: send_link},
     settings=IdentitySettings,
     on_first_start=prepare,

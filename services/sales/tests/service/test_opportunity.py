@@ -362,3 +362,27 @@ async def test_a_record_out_of_scope_cannot_be_referred_to(sales: ServiceUnderTe
             await create(sales, person, account=f"accounts/{of_bob}")
         assert refused.value.code() == grpc.StatusCode.NOT_FOUND
         assert details_of(refused.value)["fields"] == ["opportunity.account"]
+
+
+async def test_a_reason_for_losing_comes_from_its_pick_list(sales: ServiceUnderTest) -> None:
+    """INVARIANT: a closed list takes nothing new; what a record has it keeps, retired or not."""
+    ada = await sales.person("sales.*")
+    await sales.pick_list("lost_reason", "price", retired="timing")
+    one = await create(sales, ada)
+    lose = stub(sales).LoseOpportunity
+    for reason, failure in {"weather": "UNKNOWN_ENTRY", "timing": "RETIRED_ENTRY"}.items():
+        request = opportunity_pb2.LoseOpportunityRequest(name=one.name, reason=reason)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await lose(request, metadata=ada.metadata)
+        details = details_of(refused.value)
+        assert (details["reason"], details["fields"]) == (failure, ["reason"])
+    request = opportunity_pb2.LoseOpportunityRequest(name=one.name, reason="price")
+    await lose(request, metadata=ada.metadata)
+    await sales.settings()
+    await sales.pick_list("lost_reason", "competitor", retired="price")
+    update = opportunity_pb2.UpdateOpportunityRequest(
+        opportunity=Opportunity(name=one.name, next_step="Call next year")
+    )
+    kept = await stub(sales).UpdateOpportunity(update, metadata=ada.metadata)
+    assert kept.lost_reason == "price"
+    await sales.settings()

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors as pg
 
 from crm.common.v1 import import_pb2
-from crmkit import clock, contract
+from crmkit import clock, contract, picked_values
 from crmkit.access import Principal, service_principal
 from crmkit.call import Call, Home
 from crmkit.collection import Collection
@@ -178,6 +178,7 @@ def _record(work: Work, call: Call, candidate: _Candidate, record_id: UUID) -> A
     """The record, checked; a bad value of an optional field is left out with a warning."""
     entity = work.collection.new(call, dict(candidate.values), record_id=record_id)
     try:
+        picked_values.settle(call, work.collection.codec, entity)
         entity.check()
     except Failure as failure:
         path = work.mapper.path(failure)
@@ -187,6 +188,9 @@ def _record(work: Work, call: Call, candidate: _Candidate, record_id: UUID) -> A
         candidate.draft.note(path, failure.reason, failure.message, WARNING)
         del candidate.values[name]
         return _record(work, call, candidate, record_id)
+    for name, _ in work.collection.codec.pick_lists:
+        if name in candidate.values:
+            candidate.values[name] = getattr(entity, name)
     return entity
 
 

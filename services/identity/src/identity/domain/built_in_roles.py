@@ -21,6 +21,8 @@ _EVERYONE = (
     Grant("identity.teams.list", "ALL"),
     Grant("identity.roles.get", "ALL"),
     Grant("identity.roles.list", "ALL"),
+    Grant("identity.pickLists.get", "ALL"),
+    Grant("identity.pickLists.list", "ALL"),
     *_THEIR_OWN,
 )
 

@@ -1,16 +1,18 @@
-"""The first start: a signing key, the organisation, built-in roles, the first administrator."""
+"""The first start: a signing key, the organisation, what is built in, the first administrator."""
 
 import structlog
 
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
+from identity.domain.built_in_pick_lists import BUILT_IN_PICK_LISTS, BuiltInPickList
 from identity.domain.built_in_roles import ADMINISTRATOR, BuiltInRole, built_in_roles
 from identity.domain.organization import ORGANIZATION_ID
 from identity.domain.password import check_password
 from identity.domain.role import Role
 from identity.settings import IdentitySettings
 from identity.storage.organization import ORGANIZATION, has_organization
+from identity.storage.pick_list import PICK_LISTS
 from identity.storage.role import ROLES
 from identity.storage.signing_key import add_key, all_keys, seal_keys
 from identity.storage.user import USERS, has_users
@@ -26,10 +28,21 @@ async def prepare(call: Call) -> None:
         await add_key(call)
     if not await has_organization(call.tx):
         await ORGANIZATION.insert(call, ORGANIZATION.new(call, {}, record_id=ORGANIZATION_ID))
+    for pick_list in BUILT_IN_PICK_LISTS:
+        await _put_pick_list(call, pick_list)
     for role in built_in_roles(contract.permissions()):
         await _put_role(call, role)
     if not await has_users(call.tx):
         await _add_administrator(call, call.home.settings)
+
+
+async def _put_pick_list(call: Call, made: BuiltInPickList) -> None:
+    """Makes a list that is not there; what people have made of it stays."""
+    if not await PICK_LISTS.get_many(call, [made.id]):
+        names = ("key", "display_name", "open")
+        values = {name: getattr(made, name) for name in names}
+        values |= {"entries": made.entries(), "built_in": True}
+        await PICK_LISTS.insert(call, PICK_LISTS.new(call, values, record_id=made.id))
 
 
 async def _put_role(call: Call, role: BuiltInRole) -> None:

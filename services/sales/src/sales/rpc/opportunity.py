@@ -2,6 +2,7 @@
 
 from crm.sales.v1 import opportunity_pb2
 from crmkit.call import Call
+from crmkit.picked_values import entry_of
 from sales.domain.opportunity import Opportunity
 from sales.storage.opportunity import OPPORTUNITIES, pipeline_of
 
@@ -30,7 +31,8 @@ class OpportunityService:
     ) -> opportunity_pb2.Opportunity:
         """Closes as lost."""
         async with OPPORTUNITIES.changing(call, request) as opportunity:
-            opportunity.lose(await pipeline_of(call, opportunity), call.now, request.reason)
+            reason = entry_of(call, "lost_reason", request.reason, field="reason")
+            opportunity.lose(await pipeline_of(call, opportunity), call.now, reason)
         return _message(opportunity)
 
     async def ReopenOpportunity(
