@@ -8,6 +8,7 @@ import asyncio
 import json
 import socket
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,13 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         self.seen.note(context)
         return account_pb2.ListAccountsResponse(next_page_token=request.filter)
 
+    async def BatchGetAccounts(
+        self, request: Any, context: Any
+    ) -> account_pb2.BatchGetAccountsResponse:
+        self.seen.note(context)
+        accounts = [account_pb2.Account(name=name) for name in request.names]
+        return account_pb2.BatchGetAccountsResponse(accounts=accounts)
+
     async def GetAccount(self, request: Any, context: Any) -> account_pb2.Account:
         self.seen.note(context)
         if request.name == "accounts/slow":
@@ -187,7 +195,11 @@ class Healthy(health_pb2_grpc.HealthServicer):
 
 async def start_backend(port: int, keys: Keys, seen: Seen) -> grpc.aio.Server:
     """Starts identity's and customer's services on `port`."""
-    server = grpc.aio.server()
+    limits = (
+        ("grpc.max_metadata_size", 128 * 1024),
+        ("grpc.absolute_max_metadata_size", 192 * 1024),
+    )
+    server = grpc.aio.server(options=limits)
     account_pb2_grpc.add_AccountServiceServicer_to_server(Accounts(seen), server)
     import_pb2_grpc.add_ImportServiceServicer_to_server(Uploads(seen), server)
     event_pb2_grpc.add_EventServiceServicer_to_server(Events(), server)
@@ -265,6 +277,22 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
             process.terminate()
             await process.wait()
     await backend.stop(0)
+
+
+@pytest.fixture
+async def rest(gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
+    """A REST client with a subject of its own, and so with its own rate limit."""
+    headers = gate.headers(f"users/{uuid.uuid4()}")
+    async with httpx.AsyncClient(base_url=gate.url, headers=headers, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+async def channel(gate: Gate) -> AsyncIterator[grpc.aio.Channel]:
+    """A gRPC channel to the gateway."""
+    options = (("grpc.enable_http_proxy", 0),)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gate.port}", options) as channel:
+        yield channel
 
 
 async def start_envoy(folder: Path, settings: EnvoySettings) -> asyncio.subprocess.Process:

@@ -240,12 +240,10 @@ async def test_rest_calls_have_a_deadline_of_ten_seconds_or_their_own(
 async def test_identity_headers_of_callers_are_stripped(rest: httpx.AsyncClient, gate: Any) -> None:
     forged = {"x-sub": "users/root", "x-on-behalf-of": "users/root", "x-crm-caller": "sales"}
     await rest.get(f"{ACCOUNTS}/42", headers=forged)
-    assert gate.last["x-sub"] == "users/anna"
-    assert "x-on-behalf-of" not in gate.last
-    assert "x-crm-caller" not in gate.last
+    assert not forged.keys() & gate.last.keys()
     async with httpx.AsyncClient(base_url=gate.url) as anonymous:
         await anonymous.get(f"{ACCOUNTS}/42", headers=forged)
-    assert "x-sub" not in gate.last
+    assert not forged.keys() & gate.last.keys()
 
 
 async def test_the_service_learns_where_a_request_comes_from(
@@ -293,8 +291,8 @@ async def test_an_api_key_is_exchanged_once_for_a_token(rest: httpx.AsyncClient,
     assert (await rest.get(f"{ACCOUNTS}/42", headers=headers)).status_code == 200
     written = await rest.post(ACCOUNTS, json={"display_name": "A"}, headers=headers)
     assert written.status_code == 200, written.text
-    assert gate.last["authorization"].startswith("Bearer eyJ")
-    assert gate.last["x-sub"] == "users/robot"
+    claims = gate.last["authorization"].removeprefix("Bearer ").split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == "users/robot"
     assert gate.seen.exchanges == before
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from gateway.api_keys import ApiKeys, IdentityUnavailableError, InvalidApiKeyError
 from gateway.descriptors import pool
 from gateway.routes import RouteTable
-from gateway.statuses import http_status, status_json
+from gateway.statuses import http_status, status_header, status_json
 from gateway.strict_json import BadBodyError, check_body
 
 _SCHEME = "bearer"
@@ -69,5 +69,6 @@ def _api_key(request: Request) -> str | None:
 def _refuse(request: Request, code: int, reason: str, message: str) -> Response:
     if request.headers.get("content-type", "").startswith("application/grpc"):
         # Becomes grpc-message; a content type here would spoil the gRPC answer.
-        return Response(message, http_status(code))
+        details = {"grpc-status-details-bin": status_header(code, reason, message)}
+        return Response(message, http_status(code), details)
     return status_json(code, reason, message, headers={"www-authenticate": "Bearer"})

@@ -38,6 +38,13 @@ from gateway.upstreams import Upstreams
 STATIC = Path(__file__).parent / "static"
 STOP_SECONDS = 2.0
 MAX_CALLS = 1000
+# All that Envoy lets through; between the soft limit and the hard one gRPC refuses at random.
+_GRPC_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", 192 * 1024),
+)
+_MAX_HEAD_BYTES = 192 * 1024
 _VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Pages of ours load nothing from elsewhere and run no inline script.
 _PAGE_HEADERS = {
@@ -144,7 +151,7 @@ async def _http_error(request: Request, error: Exception) -> Response:  # noqa: 
 
 
 async def _start_grpc(settings: EdgeSettings, upstreams: Upstreams) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(maximum_concurrent_rpcs=MAX_CALLS, options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(maximum_concurrent_rpcs=MAX_CALLS, options=_GRPC_OPTIONS)
     health_pb2_grpc.add_HealthServicer_to_server(SystemHealth(route_table(), upstreams), server)
     if settings.reflection:
         add_reflection(server, route_table())
@@ -194,6 +201,7 @@ async def _serve_http(app: Starlette, listener: socket.socket) -> AsyncIterator[
         access_log=False,
         log_config=None,
         server_header=False,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
         timeout_graceful_shutdown=int(STOP_SECONDS),
     )
     server = _HttpServer(config)

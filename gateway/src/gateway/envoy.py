@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.envoy_filters import connection_manager
+from gateway.envoy_headers import forward_known_only
 from gateway.envoy_routes import EDGE_GRPC, EDGE_HTTP
 from gateway.routes import route_table
 from gateway.settings import EnvoySettings, SettingsError, address
@@ -13,6 +14,7 @@ from gateway.settings import EnvoySettings, SettingsError, address
 Config = dict[str, Any]
 
 BUFFER_BYTES = 1 << 20
+_RUNTIME = {"re2.max_program_size.error_level": 10_000}
 
 
 def render(settings: EnvoySettings) -> Config:
@@ -34,6 +36,8 @@ def render(settings: EnvoySettings) -> Config:
     ]
     return {
         "admin": {"address": _socket("127.0.0.1", settings.admin_port)},
+        # Envoy refuses large regular expressions, which could be a user's; all of these are ours.
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "static_resources": {"listeners": [_listener(settings)], "clusters": clusters},
     }
 
@@ -100,11 +104,18 @@ def _service_cluster(name: str, target: str) -> Config:
     }
 
 
+def _to_codec() -> Config:
+    kind = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+    return {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": kind}}
+
+
 def _cluster(name: str, target: str, *, http2: bool) -> Config:
     host, port = address(target, name)
     endpoint = {"endpoint": {"address": _socket(host, port)}}
     keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
     protocol = {"http2_protocol_options": keepalive} if http2 else {"http_protocol_options": {}}
+    # gRPC upstreams get known headers only; the edge's HTTP app reads whatever Envoy asks it.
+    filters = {"http_filters": [forward_known_only(), _to_codec()]} if http2 else {}
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
         "name": name,
@@ -116,6 +127,7 @@ def _cluster(name: str, target: str, *, http2: bool) -> Config:
             options: {
                 "@type": f"type.googleapis.com/{options}",
                 "explicit_http_config": protocol,
+                **filters,
             }
         },
         "load_assignment": {

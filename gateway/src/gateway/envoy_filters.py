@@ -2,17 +2,17 @@
 
 from typing import Any
 
+from gateway.envoy_headers import SUBJECT_HEADER, strip_claims
 from gateway.envoy_replies import local_reply_config
-from gateway.envoy_routes import CHECK_PREFIX, EDGE_HTTP, route_config
+from gateway.envoy_routes import CHECK_PREFIX, EDGE_HTTP, MAX_UNARY_BYTES, route_config
 from gateway.routes import Rule, route_table
 from gateway.settings import EnvoySettings
 
-MAX_UNARY_BYTES = 4 << 20
 # A page ends at 3 MiB of protobuf; as JSON it is larger.
 MAX_RESPONSE_BYTES = 32 << 20
+MAX_HEADERS_KIB = 96
 MAX_SUBJECTS = 10_000
 API_KEY_PREFIX = "Bearer crm_"
-SUBJECT_HEADER = "x-sub"
 
 _REQUEST_ID = "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
 _HTTP = "envoy.extensions.filters.http"
@@ -29,6 +29,8 @@ def connection_manager(settings: EnvoySettings) -> dict[str, Any]:
         "use_remote_address": True,
         "xff_num_trusted_hops": settings.trusted_proxies,
         "request_headers_timeout": "10s",
+        # A thousand names of a batch in the query, and room beside them.
+        "max_request_headers_kb": MAX_HEADERS_KIB,
         "stream_idle_timeout": "300s",
         "normalize_path": True,
         "merge_slashes": True,
@@ -42,7 +44,7 @@ def connection_manager(settings: EnvoySettings) -> dict[str, Any]:
         },
         "access_log": [_access_log()] if settings.access_log else [],
         "local_reply_config": local_reply_config(),
-        "early_header_mutation_extensions": [_strip_claims()],
+        "early_header_mutation_extensions": [strip_claims()],
         "route_config": route_config(settings),
         "http_filters": _filters(settings),
     }
@@ -63,6 +65,8 @@ def _filters(settings: EnvoySettings) -> list[dict[str, Any]]:
             {"response_direction_config": compress, "compressor_library": gzip},
         ),
         _http("cors", "Cors", {}),
+        # Limits bodies where a route asks for it: see envoy_routes.
+        _http("buffer", "Buffer", {"max_request_bytes": MAX_UNARY_BYTES}) | {"disabled": True},
         _http("jwt_authn", "JwtAuthentication", _jwt(settings)),
         # Off unless a route asks for it: see envoy_routes.
         _http("ext_authz", "ExtAuthz", _check()) | {"disabled": True},
@@ -201,18 +205,6 @@ def _transcoder(settings: EnvoySettings) -> dict[str, Any]:
             "reject_binding_body_field_collisions": True,
         },
     }
-
-
-def _strip_claims() -> dict[str, Any]:
-    # Before the filters run: a route's `request_headers_to_remove` comes after them and would
-    # remove the header that jwt_authn has set.
-    mutations: list[dict[str, Any]] = [
-        {"remove": name} for name in (SUBJECT_HEADER, "x-on-behalf-of", "x-envoy-original-path")
-    ]
-    mutations.append({"remove_on_match": {"key_matcher": {"prefix": "x-crm-"}}})
-    name = "envoy.http.early_header_mutation.header_mutation"
-    kind = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    return _typed(name, kind, {"mutations": mutations})
 
 
 def _access_log() -> dict[str, Any]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.envoy_headers import malformed
 from gateway.routes import Rule, route_table
 from gateway.settings import EnvoySettings
 
@@ -21,6 +22,11 @@ CHECK_FILTER = "envoy.filters.http.ext_authz"
 CLIENT_ADDRESS = "x-crm-client-address"
 _REMOTE_ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 
+BUFFER_FILTER = "envoy.filters.http.buffer"
+
+MAX_UNARY_BYTES = 4 << 20
+# A gRPC message travels in a frame with five bytes before it.
+FRAME_BYTES = 5
 REST_DEADLINE_SECONDS = 10
 MAX_DEADLINE_SECONDS = 60
 UPLOAD_IDLE = "60s"
@@ -49,12 +55,17 @@ _UTF8_PATH = (
     f"|%F[0-4](?:{_TAIL}){{3}})*"
 )
 
+_GRPC_CONTENT = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": r"application/grpc(?:-web(?:-text)?)?(?:[+;].*)?"}},
+}
+
 Route = dict[str, Any]
 
 
 def route_config(settings: EnvoySettings) -> dict[str, Any]:
     """All routes; the first that matches is taken."""
-    routes: list[Route] = [_not_utf8(), *_edge_routes()]
+    routes: list[Route] = [_not_utf8(), *_malformed_headers(), *_edge_routes()]
     for service in settings.services:
         routes += _service_routes(service)
     routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
@@ -79,14 +90,16 @@ def _service_routes(service: str) -> Iterator[Route]:
         if rule.client_streaming:
             yield from _with_api_key(_rest_rule(rule, {"idle_timeout": UPLOAD_IDLE}))
         elif rule.server_streaming:
-            yield from _with_api_key(_rest_rule(rule, {"idle_timeout": "0s"}))
+            stream = _rest_rule(rule, {"idle_timeout": "0s"})
+            yield from _with_api_key(_limited(stream, MAX_UNARY_BYTES if rule.body else 1))
     yield _checked(_rest(service, rules, writes=True), body=True)
-    yield from _with_api_key(_rest(service, rules, writes=False))
+    yield from _with_api_key(_limited(_rest(service, rules, writes=False), 1))
     streams = sorted({r.grpc_path for r in rules if r.client_streaming or r.server_streaming})
     for path in streams:
-        yield from _with_api_key(_forward({"path": path}, service, {"idle_timeout": "0s"}))
+        yield from _with_api_key(_forward(_grpc({"path": path}), service, {"idle_timeout": "0s"}))
     for name in sorted({rule.grpc_service for rule in rules}):
-        yield from _with_api_key(_forward({"prefix": f"/{name}/"}, service, _deadline()))
+        unary = _forward(_grpc({"prefix": f"/{name}/"}), service, _deadline())
+        yield from _with_api_key(_limited(unary, MAX_UNARY_BYTES + FRAME_BYTES))
 
 
 def _rest_rule(rule: Rule, limits: dict[str, Any]) -> Route:
@@ -103,6 +116,10 @@ def _rest(service: str, rules: list[Rule], *, writes: bool) -> Route:
     route = _forward(match, service, _deadline(REST_DEADLINE_SECONDS + 1))
     default = _header("grpc-timeout", f"{REST_DEADLINE_SECONDS}S")
     return route | {"request_headers_to_add": [default]}
+
+
+def _grpc(match: dict[str, Any]) -> dict[str, Any]:
+    return match | {"headers": [_verb("POST"), _GRPC_CONTENT]}
 
 
 def _deadline(seconds: int = MAX_DEADLINE_SECONDS) -> dict[str, Any]:
@@ -140,9 +157,19 @@ def _with_api_key(route: Route) -> Iterator[Route]:
 def _checked(route: Route, *, body: bool) -> Route:
     settings = {} if body else {"disable_request_body_buffering": True}
     kind = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
-    return route | {
-        "typed_per_filter_config": {CHECK_FILTER: {"@type": kind, "check_settings": settings}}
-    }
+    return _filtered(route, CHECK_FILTER, {"@type": kind, "check_settings": settings})
+
+
+def _limited(route: Route, most_bytes: int) -> Route:
+    """A longer body is answered 413. One byte is the least that Envoy can allow: it means none."""
+    kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
+    limit = {"@type": kind, "buffer": {"max_request_bytes": most_bytes}}
+    return _filtered(route, BUFFER_FILTER, limit)
+
+
+def _filtered(route: Route, name: str, config: dict[str, Any]) -> Route:
+    others = route.get("typed_per_filter_config", {})
+    return route | {"typed_per_filter_config": others | {name: config}}
 
 
 def _edge_routes() -> Iterator[Route]:
@@ -168,6 +195,15 @@ def _not_utf8() -> Route:
         "match": {"prefix": "/", "headers": [path | {"invert_match": True}]},
         "direct_response": {"status": 400, "body": body},
     }
+
+
+def _malformed_headers() -> Iterator[Route]:
+    for name, matcher in malformed():
+        body = {"inline_string": f"The header {name} is not valid."}
+        yield {
+            "match": {"prefix": "/", "headers": [matcher]},
+            "direct_response": {"status": 400, "body": body},
+        }
 
 
 def _disabled() -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""google.rpc.Status as JSON: the one shape of every error over REST."""
+"""google.rpc.Status, the one shape of every error: as JSON over REST, as metadata over gRPC."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.rpc import code_pb2
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from starlette.responses import JSONResponse
 
 DOMAIN = "gateway.crm"
@@ -47,3 +49,11 @@ def status_json(
         details.append({"@type": BAD_REQUEST, "field_violations": fields})
     body = {"code": code, "message": message, "details": details}
     return JSONResponse(body, http_status(code), headers)
+
+
+def status_header(code: int, reason: str, message: str) -> str:
+    """The value of `grpc-status-details-bin` that says the same to a gRPC caller."""
+    details = any_pb2.Any()
+    details.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+    status = status_pb2.Status(code=code, message=message, details=[details])
+    return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
