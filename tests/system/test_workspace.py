@@ -69,3 +69,28 @@ async def test_a_webhook_into_our_own_network_is_refused(crm: RunningSystem) -> 
         refused = await crm.admin.http.post("/v1/webhooks", json=body)
         assert refused.status_code == httpx.codes.BAD_REQUEST
         assert "webhook.url" in refused.text
+
+
+async def test_a_person_is_told_live_of_a_record_made_theirs(crm: RunningSystem) -> None:
+    """From one person's change to the other's stream of server-sent events."""
+    email = f"{uuid4()}@crm.test"
+    password = "correct horse battery staple"
+    roles = (await crm.admin.get("/v1/roles"))["roles"]
+    role = next(r["name"] for r in roles if r["display_name"] == "Read-only")
+    user = await crm.admin.post(
+        "/v1/users",
+        {"email": email, "display_name": "Ben", "password": password, "roles": [role]},
+    )
+    ben = await crm.sign_in(email, password)
+    account = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
+    async with ben.http.stream("GET", "/v1/notifications:stream") as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        changed = await crm.admin.patch(f"/v1/{account['name']}", {"owner": user["name"]})
+        async with asyncio.timeout(10):
+            lines = (line async for line in stream.aiter_lines() if line.startswith("data:"))
+            told = json.loads((await anext(lines)).removeprefix("data:"))["notification"]
+    assert (told["kind"], told["subject"]) == ("ASSIGNED", changed["name"])
+    assert (await ben.get("/v1/notifications:countUnread"))["unread_count"] == 1
+    await ben.post("/v1/notifications:markAllRead")
+    assert (await ben.get("/v1/notifications:countUnread"))["unread_count"] == 0
+    await ben.http.aclose()

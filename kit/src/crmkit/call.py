@@ -3,7 +3,7 @@
 Whatever changes records takes a `Call`: it knows who acts, when, why, and in which transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,7 @@ class Home:
         tables: Collection → table of the resources it owns.
         collections: The same resources, as the kit's `Collection`s.
         settings: What it read from the environment.
+        feed: Its own events, a `crmkit.feed.feed.Feed`.
         consumed: Service → how far this process is with its events; empty where it does not consume.
     """
 
@@ -41,6 +42,11 @@ class Home:
     collections: Mapping[str, Any] = field(default_factory=dict)
     settings: Any = None
     consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
+    feed: Any = None
+
+
+async def _nothing_to_begin() -> None:
+    return None
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Call:
         method: The RPC being answered; None while applying events or running jobs.
         metadata: The request's metadata, lower-case keys.
         response_headers: Metadata to send before the answer.
+        begin_answer: Sends the headers of a stream before there is a message; called at most once.
         span: The request's span while tracing is on.
         state: What parts of the same work tell one another.
     """
@@ -74,6 +81,7 @@ class Call:
     method: Method | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     response_headers: list[tuple[str, str]] = field(default_factory=list)
+    begin_answer: Callable[[], Awaitable[None]] = _nothing_to_begin
     span: Any = None
     state: dict[Any, Any] = field(default_factory=dict)
 

@@ -81,6 +81,7 @@ class RunningService:
         )
         keys = ServiceKeys.load(service.name, settings.keys_dir)
         clients = Clients(settings.services, keys)
+        self.feed = Feed(self.database)
         self.home = Home(
             name=service.name,
             database=self.database,
@@ -89,8 +90,8 @@ class RunningService:
             tables={c.name: c.table for c in service.collections},
             collections={c.name: c for c in service.collections},
             settings=settings,
+            feed=self.feed,
         )
-        self.feed = Feed(self.database)
         self._authenticator = Authenticator(self.home.rights, keys, settings.public_url)
         self.failed = False  # one of its loops ended, which none should
         self._stop = asyncio.Event()

@@ -100,6 +100,7 @@ class EventService:
         """Events after a position, or only new ones, until the caller goes away."""
         head = await self._feed.head()
         position = _position(request.cursor, head) if request.cursor else head.last_seq
+        await call.begin_answer()  # a reader knows at once that it listens, also while all is quiet
         while True:
             events = await self._feed.read(position, _MAX_PAGE)
             for wire in events:

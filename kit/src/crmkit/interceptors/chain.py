@@ -133,6 +133,12 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
     async def behavior(data: bytes, context: Any) -> AsyncIterator[Any]:
         started, status = time.perf_counter(), "OK"
         call = call_of(method, context, around.home)
+
+        async def begin() -> None:
+            await context.send_initial_metadata(call.response_headers)
+            call.response_headers = []
+
+        call.begin_answer = begin
         try:
             around.admission.enter(method)
             try:
@@ -142,8 +148,7 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
                 validate(request)
                 async for response in function(request, call):
                     if call.response_headers:  # once, before the first message
-                        await context.send_initial_metadata(call.response_headers)
-                        call.response_headers = []
+                        await begin()
                     yield response
             finally:
                 around.admission.leave(method)

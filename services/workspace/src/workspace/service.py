@@ -4,10 +4,12 @@ from pathlib import Path
 
 from crmkit.service import Service
 from workspace.messaging.consumed import react
+from workspace.rpc.notification import NotificationService
 from workspace.rpc.saved_view import SavedViewService
 from workspace.rpc.webhook import WebhookService
 from workspace.rpc.webhook_delivery import WebhookDeliveryService
 from workspace.settings import WorkspaceSettings
+from workspace.storage.notification import NOTIFICATIONS
 from workspace.storage.saved_view import SAVED_VIEWS
 from workspace.storage.webhook import WEBHOOKS
 from workspace.usecases.deliver_webhook import DELIVER, deliver
@@ -16,11 +18,12 @@ from workspace.usecases.housekeeping import TIDY, promise_to_tidy, tidy
 SERVICE = Service(
     name="workspace",
     migrations=Path(__file__).parent / "migrations",
-    collections=[SAVED_VIEWS, WEBHOOKS],
+    collections=[SAVED_VIEWS, WEBHOOKS, NOTIFICATIONS],
     servicers={
         "crm.workspace.v1.SavedViewService": SavedViewService(),
         "crm.workspace.v1.WebhookService": WebhookService(),
         "crm.workspace.v1.WebhookDeliveryService": WebhookDeliveryService(),
+        "crm.workspace.v1.NotificationService": NotificationService(),
     },
     consumes={
         "identity.*": react,

@@ -13,7 +13,12 @@ from google.type.money_pb2 import Money
 from crm.customer.v1.contact_pb2 import Contact, ContactCreated
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityWon
 from crm.sales.v1.product_pb2 import Product, ProductCreated
-from crm.workspace.v1 import webhook_pb2, webhook_pb2_grpc
+from crm.workspace.v1 import (
+    notification_pb2,
+    notification_pb2_grpc,
+    webhook_pb2,
+    webhook_pb2_grpc,
+)
 from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.clock import clock
@@ -399,6 +404,11 @@ async def test_a_sick_endpoint_is_left_alone_then_paused_and_goes_on_when_resume
 
     paused = await eventually(state)
     assert paused.pause_reason == Webhook.FAILURES
+    told = await notification_pb2_grpc.NotificationServiceStub(workspace.channel).ListNotifications(
+        notification_pb2.ListNotificationsRequest(filter="kind = WEBHOOK_PAUSED"),
+        metadata=ada.metadata,
+    )
+    assert [n.subject for n in told.notifications] == [hook.name]
     events = await workspace.events(hook.name, count=2)
     assert events[-1].routing_key == "workspace.webhook.paused"
     await feeds.publish(OpportunityCreated(opportunity=opportunity()))

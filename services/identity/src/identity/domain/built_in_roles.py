@@ -12,6 +12,7 @@ _NAMESPACE = UUID("0b5d9c52-7a4e-4c7e-9a25-6c1f0f6b7a11")
 _THEIR_OWN = (
     Grant("identity.apiKeys.*", "OWN"),
     Grant("workspace.savedViews.*", "OWN"),
+    Grant("workspace.notifications.*", "OWN"),
 )
 # Who works with records needs to see whom they can belong to.
 _EVERYONE = (

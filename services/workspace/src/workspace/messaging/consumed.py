@@ -1,10 +1,11 @@
-"""What other services' events mean here: they are sent on to webhooks."""
+"""What other services' events mean here: they are sent on to webhooks, and people are told."""
 
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.feed.events import Event
 from crmkit.ids import uuid5_of
+from crmkit.names import parse_name
 from workspace.domain.condition import holds
 from workspace.domain.webhook import RETRY_FOR, Webhook, matches
 from workspace.messaging.event_values import body_of, condition_values
@@ -12,12 +13,14 @@ from workspace.messaging.visibility import may_read
 from workspace.storage.webhook import sending_webhooks
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.deliver_webhook import promise
+from workspace.usecases.notify import notify
 
 
 async def react(event: Event, call: Call) -> None:
     """Whatever happens anywhere."""
     if event.routing_key in contract.events():  # else: of a newer version than this service
         await send_on(event, call)
+        await tell_new_owner(event, call)
 
 
 async def send_on(event: Event, call: Call) -> None:
@@ -51,3 +54,16 @@ def _delivery(webhook: Webhook, event: Event, call: Call) -> Delivery:
         attempts=[],
         body=body_of(event),
     )
+
+
+async def tell_new_owner(event: Event, call: Call) -> None:
+    """A record that somebody else made theirs; an import tells nobody of its thousands."""
+    kind = event.routing_key.rpartition(".")[2]
+    changed = kind == "created" or "owner" in getattr(event.message, "changed_fields", ())
+    if not changed or event.imported or event.owner is None:
+        return
+    if event.actor == f"users/{event.owner}":
+        return
+    by_person = event.actor.startswith("users/")
+    actor = parse_name(event.actor, collection="users", field="actor") if by_person else None
+    await notify(call, event.owner, "ASSIGNED", subject=event.subject, actor=actor)

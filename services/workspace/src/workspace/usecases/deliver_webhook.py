@@ -29,6 +29,7 @@ from workspace.storage.webhook_delivery import (
     lock_delivery,
     save_delivery,
 )
+from workspace.usecases.notify import notify
 
 DELIVER = "deliver_webhook"
 _SECONDS = 10.0
@@ -144,6 +145,9 @@ async def _pause(call: Call, webhook_id: UUID, reason: str) -> None:
     if webhook.state == "ACTIVE" and webhook.delete_time is None:
         webhook.pause(reason)
         await WEBHOOKS.save(call, webhook)
+        name = WEBHOOKS.codec.name_of(webhook.id)
+        parameters = {"webhook": name, "reason": reason}
+        await notify(call, webhook.owner, "WEBHOOK_PAUSED", subject=name, parameters=parameters)
 
 
 async def _give_up(call: Call, delivery_id: UUID) -> None:
