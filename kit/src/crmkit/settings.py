@@ -17,6 +17,7 @@ KNOWN_ELSEWHERE = frozenset(
     {
         "CRM_URL", "CRM_EMAIL", "CRM_PASSWORD", "CRM_API_KEY",  # clients
         "CRM_DATA_DIR", "CRM_ADMIN_EMAIL", "CRM_ADMIN_PASSWORD",  # crm up, first start
+        "CRM_SIGNING_KEY_DAYS",  # identity
         "CRM_WEBHOOK_ALLOW_NETWORKS",  # workspace
         "CRM_HOST", "CRM_PORT", "CRM_ENVOY_BIN", "CRM_EDGE", "CRM_REFLECTION",  # gateway
         "CRM_CORS_ORIGINS", "CRM_RATE_LIMIT", "CRM_AUDIENCE", "CRM_TRUSTED_PROXIES",

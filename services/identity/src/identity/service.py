@@ -9,6 +9,7 @@ from identity.rpc.api_key import ApiKeyService
 from identity.rpc.organization import OrganizationService
 from identity.rpc.second_factor import SecondFactorService
 from identity.rpc.session import SessionService
+from identity.rpc.signing_key import SigningKeyService
 from identity.rpc.user import UserService
 from identity.settings import IdentitySettings
 from identity.storage.api_key import API_KEYS
@@ -19,6 +20,7 @@ from identity.storage.user import USERS
 from identity.usecases.access_tokens import AccessTokens
 from identity.usecases.first_start import prepare
 from identity.usecases.password_links import JOB, send_link
+from identity.usecases.signing_keys import RETIRE, ROTATE, retire, rotate_by_age
 
 _TOKENS = AccessTokens()
 
@@ -31,11 +33,12 @@ SERVICE = Service(
         "crm.identity.v1.UserService": UserService(),
         "crm.identity.v1.SessionService": SessionService(_TOKENS),
         "crm.identity.v1.SecondFactorService": SecondFactorService(),
+        "crm.identity.v1.SigningKeyService": SigningKeyService(),
         "crm.identity.v1.ApiKeyService": ApiKeyService(_TOKENS),
         "crm.identity.v1.OrganizationService": OrganizationService(),
     },
     consumes=HANDLERS,
-    jobs={JOB: send_link},
+    jobs={JOB: send_link, ROTATE: rotate_by_age, RETIRE: retire},
     settings=IdentitySettings,
     on_first_start=prepare,
 )

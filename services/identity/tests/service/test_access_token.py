@@ -93,7 +93,7 @@ async def test_a_forged_token_is_refused(
     """INVARIANT: only a token that identity signed, for us and for now, is somebody's."""
     ada = await identity.person()
     home = identity.under_test.running.home
-    key = (await all_keys(home.database, new_call(home, ANONYMOUS)))[-1]
+    key = (await all_keys(home.database, new_call(home, ANONYMOUS)))[-1].pair
     claims = {
         "iss": ISSUER, "aud": "crm", "sub": ada.name, "sid": ada.session.name.split("/")[1],
         "exp": int(time()) + 600,

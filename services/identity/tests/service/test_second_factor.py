@@ -257,7 +257,7 @@ async def test_keys_from_before_are_sealed_at_the_next_start(identity: "Identity
     """An installation from before keys were sealed goes on with the same keys."""
     running = identity.under_test.running
     (key,) = await all_keys(running.database, new_call(running.home, ANONYMOUS))
-    clear = {"clear": Jsonb(key.as_dict(private=True))}
+    clear = {"clear": Jsonb(key.pair.as_dict(private=True))}
     update = sa.text("UPDATE signing_keys SET private_jwk = :clear")
     await running.database.execute(compile_statement(update), clear)
     await running._first_start()
@@ -266,4 +266,4 @@ async def test_keys_from_before_are_sealed_at_the_next_start(identity: "Identity
     )
     assert [set(row[0]) for row in rows] == [{"kid", "sealed"}]
     (sealed,) = await all_keys(running.database, new_call(running.home, ANONYMOUS))
-    assert sealed.as_dict(private=True) == key.as_dict(private=True)
+    assert sealed.pair.as_dict(private=True) == key.pair.as_dict(private=True)

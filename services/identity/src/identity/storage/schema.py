@@ -16,6 +16,7 @@ _LOCK = compile_statement(
 )
 ADMINISTRATORS = 0x43524D41
 TEAM_TREE = 0x43524D54
+SIGNING_KEYS = 0x43524D4B
 
 
 async def one_at_a_time(call: Call, what: int) -> None:

@@ -8,15 +8,16 @@ from joserfc.jwk import ECKey
 
 from crmkit.call import Call
 from identity.domain.session import ACCESS_LIFETIME
+from identity.domain.signing_key import SigningKey, signing_now
 from identity.domain.user import User
 from identity.storage.signing_key import all_keys
 
 
 class AccessTokens:
-    """Signs access tokens with the newest key."""
+    """Signs access tokens with the key whose turn it is."""
 
     def __init__(self) -> None:
-        self._key: ECKey | None = None
+        self._keys: list[SigningKey] = []
 
     async def issue(
         self, call: Call, user: User, session: UUID, *, until: datetime | None = None
@@ -47,7 +48,8 @@ class AccessTokens:
         return jwt.encode(header, claims, key, algorithms=["ES256"]), expires
 
     async def _current(self, call: Call) -> ECKey:
-        """The newest key; looked up again once it is no longer among the valid ones."""
-        if self._key is None or self._key.kid not in call.home.rights.keys:
-            self._key = (await all_keys(call.reader, call))[-1]
-        return self._key
+        """The key whose turn it is; all are read again where others are valid than those known."""
+        if {key.kid for key in self._keys} != set(call.home.rights.keys):
+            self._keys = await all_keys(call.reader, call)
+        pair: ECKey = signing_now(self._keys, call.now).pair
+        return pair

@@ -14,18 +14,16 @@ from identity.settings import IdentitySettings
 from identity.storage.organization import ORGANIZATION, has_organization
 from identity.storage.pick_list import PICK_LISTS
 from identity.storage.role import ROLES
-from identity.storage.signing_key import add_key, all_keys, seal_keys
 from identity.storage.user import USERS, has_users
 from identity.usecases.passwords import hash_password
+from identity.usecases.signing_keys import prepare_keys
 
 _log = structlog.get_logger("crm.identity")
 
 
 async def prepare(call: Call) -> None:
     """Makes what is missing; renews the built-in roles where a new version has changed them."""
-    await seal_keys(call)
-    if not await all_keys(call.tx, call):
-        await add_key(call)
+    await prepare_keys(call)
     if not await has_organization(call.tx):
         await ORGANIZATION.insert(call, ORGANIZATION.new(call, {}, record_id=ORGANIZATION_ID))
     for pick_list in BUILT_IN_PICK_LISTS:
