@@ -4,7 +4,7 @@ A permission comes with a scope, each containing the one before: OWN, TEAM, SUBT
 the widest counts. The same conditions filter get, list, lookup and event streams.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
@@ -48,6 +48,22 @@ class Grants:
         return self._grants
 
 
+def narrowed(grants: Grants, limits: Sequence[str]) -> Grants:
+    """What of some grants lies within limits: patterns of permissions such as `sales.*`."""
+    return Grants(
+        (common, scope)
+        for pattern, scope in grants.items()
+        for limit in limits
+        if (common := _in_common(pattern, limit))
+    )
+
+
+def _in_common(one: str, other: str) -> str:
+    if gives(one, other):
+        return other
+    return one if gives(other, one) else ""
+
+
 EVERYTHING = Grants([("*", RecordScope.ALL)])
 NOTHING = Grants([])
 
@@ -62,6 +78,7 @@ class Principal:
         service: The calling service's name, also where it acts for a user.
         team: The user's team.
         subtree: The user's team and all below it.
+        limits: The permissions that the credential is limited to, as patterns; None without limits.
     """
 
     name: str
@@ -71,6 +88,7 @@ class Principal:
     subtree: frozenset[UUID] = frozenset()
     service: str | None = None
     session: UUID | None = None
+    limits: tuple[str, ...] | None = None
 
     @property
     def signed_in(self) -> bool:

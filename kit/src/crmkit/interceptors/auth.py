@@ -10,7 +10,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from crmkit.access import ANONYMOUS, Grants, Principal, service_principal
+from crmkit.access import ANONYMOUS, Grants, Principal, narrowed, service_principal
 from crmkit.call import Call
 from crmkit.errors import Unauthenticated
 from crmkit.rights import Rights
@@ -27,6 +27,7 @@ class _Verified:
     user: UUID | None
     session: UUID | None
     service: str | None
+    limits: tuple[str, ...] | None = None
 
 
 class Authenticator:
@@ -72,7 +73,11 @@ class Authenticator:
             if verified.user not in self._rights.users:
                 await self._rights.until_known(verified.user)
             principal = self._rights.principal(verified.user, verified.session)
-            return replace(principal, session=verified.session)
+            if verified.limits is None:
+                return replace(principal, session=verified.session)
+            grants = narrowed(principal.grants, verified.limits)
+            limits, session = verified.limits, verified.session
+            return replace(principal, session=session, grants=grants, limits=limits)
         on_behalf_of = call.metadata.get("x-on-behalf-of", "")
         if not on_behalf_of:
             return service_principal(verified.service)
@@ -102,7 +107,9 @@ class Authenticator:
         if claims["iss"] == SERVICE_ISSUER:
             return _Verified(expires, None, None, subject.removeprefix("services/"))
         session = _uuid(claims["sid"]) if claims.get("sid") else None
-        return _Verified(expires, _uuid(subject.removeprefix("users/")), session, None)
+        # RFC 9068: what the token is limited to; without the claim it has all rights of its user.
+        limits = tuple(str(claims["scope"]).split()) if "scope" in claims else None
+        return _Verified(expires, _uuid(subject.removeprefix("users/")), session, None, limits)
 
     def _claims(self, token: str) -> dict[str, Any]:
         if self._keys is None:

@@ -2,11 +2,13 @@
 
 import base64
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from crmkit.aggregate import Record
-from crmkit.errors import InvalidArgument, Unauthenticated
+from crmkit.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from identity.domain.role import EVERYTHING, Grant, check_pattern, patterns_of
 from identity.domain.session import hash_of, new_secret
 
 _MARK_BYTES = 8  # 12 base32 characters and a bit, cut below
@@ -21,6 +23,7 @@ class ApiKey(Record):
     prefix: str = ""
     expire_time: datetime | None = None
     last_used_time: datetime | None = None
+    permissions: list[str] = field(default_factory=list)
     key_hash: bytes | None = field(default=None, repr=False)
 
     def make_secret(self) -> str:
@@ -43,6 +46,26 @@ class ApiKey(Record):
         if self.expire_time is not None and self.expire_time <= self.create_time:
             msg = "api_key.expire_time lies in the past."
             raise InvalidArgument(msg, field="api_key.expire_time")
+
+    def refuse_unknown(self, permissions: Iterable[str]) -> None:
+        """Raises InvalidArgument `UNKNOWN_PERMISSION` if the key is limited to what does not exist."""
+        known = patterns_of(permissions)
+        for index, pattern in enumerate(self.permissions):
+            check_pattern(pattern, known, f"api_key.permissions[{index}]")
+
+    def refuse_wider_than(self, limits: Sequence[str] | None) -> None:
+        """A limited key makes no key that may do more.
+
+        Raises:
+            PermissionDenied: `KEY_IS_LIMITED`.
+        """
+        if limits is None:
+            return
+        held = [Grant(limit, "ALL") for limit in limits]
+        wanted = [Grant(pattern, "ALL") for pattern in self.permissions] or [EVERYTHING]
+        if not all(any(own.covers(new) for own in held) for new in wanted):
+            msg = "The key that you use is limited; a new one cannot do more."
+            raise PermissionDenied(msg, reason="KEY_IS_LIMITED", field="api_key.permissions")
 
     def is_valid(self, now: datetime) -> bool:
         """True while the key is neither deleted nor expired."""

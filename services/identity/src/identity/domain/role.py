@@ -63,18 +63,29 @@ def check_grants(grants: Sequence[Grant], permissions: Iterable[str]) -> None:
     Raises:
         InvalidArgument: Names the first grant at fault.
     """
-    known = frozenset(permissions)
-    prefixes = {"*"} | {
-        name[: end + 1] + "*" for name in known for end, sign in enumerate(name) if sign == "."
-    }
+    known = patterns_of(permissions)
     for index, grant in enumerate(grants):
         path = f"role.grants[{index}]"
-        if grant.permission not in known and grant.permission not in prefixes:
-            msg = f"{path}.permission: there is no permission {grant.permission}."
-            raise InvalidArgument(msg, reason="UNKNOWN_PERMISSION", field=f"{path}.permission")
+        check_pattern(grant.permission, known, f"{path}.permission")
         if grant.record_scope not in RECORD_SCOPES:
             msg = f"{path}.record_scope is required."
             raise InvalidArgument(msg, reason="REQUIRED_FIELD", field=f"{path}.record_scope")
+
+
+def patterns_of(permissions: Iterable[str]) -> frozenset[str]:
+    """Every permission, and every beginning of one: `sales.*`, `*`."""
+    known = frozenset(permissions)
+    beginnings = {
+        name[: end + 1] + "*" for name in known for end, sign in enumerate(name) if sign == "."
+    }
+    return known | beginnings | {"*"}
+
+
+def check_pattern(pattern: str, known: frozenset[str], field: str) -> None:
+    """Raises InvalidArgument `UNKNOWN_PERMISSION` for a pattern of nothing."""
+    if pattern not in known:
+        msg = f"{field}: there is no permission {pattern}."
+        raise InvalidArgument(msg, reason="UNKNOWN_PERMISSION", field=field)
 
 
 def refuse_escalation(held: Sequence[Grant], given: Iterable[Grant], field: str) -> None:

@@ -28,13 +28,18 @@ class User(Record):
     roles: list[UUID] = field(default_factory=list)
     password_hash: str | None = field(default=None, repr=False)
     second_factor: bool = False
+    kind: str = "PERSON"
 
     def check(self) -> None:
         """Writes the address in lower case and names each role once.
 
         Raises:
-            InvalidArgument: The address is no e-mail address.
+            InvalidArgument: The address is no e-mail address; or a service account has a password:
+                `NO_PASSWORD_FOR_SERVICES`.
         """
+        if self.is_service and self.password_hash is not None:
+            msg = "A service account has API keys, never a password."
+            raise InvalidArgument(msg, reason="NO_PASSWORD_FOR_SERVICES", field="user.password")
         self.email = normalise_email(self.email)
         if not _ADDRESS.fullmatch(self.email):
             msg = "user.email must be an e-mail address."
@@ -42,15 +47,23 @@ class User(Record):
         self.roles = list(dict.fromkeys(self.roles))
 
     @property
+    def is_service(self) -> bool:
+        """True for a program."""
+        return self.kind == "SERVICE"
+
+    @property
     def may_sign_in(self) -> bool:
         """True while the user is active and not deleted."""
         return self.state == "ACTIVE" and self.delete_time is None
 
     def refuse_invitation(self) -> None:
-        """Raises FailedPrecondition: `USER_NOT_ACTIVE`, or `PASSWORD_SET`."""
+        """Raises FailedPrecondition: `USER_NOT_ACTIVE`, `NO_PASSWORD_FOR_SERVICES`, `PASSWORD_SET`."""
         if not self.may_sign_in:
             msg = "The user may not sign in; activate or restore them first."
             raise FailedPrecondition(msg, reason="USER_NOT_ACTIVE")
+        if self.is_service:
+            msg = "A service account has API keys, never a password."
+            raise FailedPrecondition(msg, reason="NO_PASSWORD_FOR_SERVICES")
         if self.password_hash is not None:
             msg = "The user has a password; if it is forgotten, they ask for a new one themselves."
             raise FailedPrecondition(msg, reason="PASSWORD_SET")

@@ -10,7 +10,7 @@ from identity.domain.password import check_password
 from identity.domain.user import User
 from identity.storage.sign_in_attempts import forget_failures
 from identity.storage.user import USERS, put_password
-from identity.usecases.authenticate import confirmed, own_user
+from identity.usecases.authenticate import confirmed, current_user
 from identity.usecases.password_links import invite, request_reset, set_password
 from identity.usecases.passwords import hash_password
 
@@ -25,7 +25,7 @@ class UserService:
             check_password(request.user.password, user.email)
             user.password_hash = await hash_password(request.user.password)
         await USERS.insert(call, user)
-        if user.password_hash is None:
+        if user.password_hash is None and not user.is_service:
             await invite(call, user)
         return _message(user)
 
@@ -83,7 +83,7 @@ class UserService:
         self, request: user_pb2.GetCurrentUserRequest, call: Call
     ) -> user_pb2.User:
         """The caller's own user."""
-        return _message(await own_user(call))
+        return _message(await current_user(call))
 
     async def ChangePassword(self, request: user_pb2.ChangePasswordRequest, call: Call) -> Empty:
         """Changes the caller's own password, which ends their other sessions."""

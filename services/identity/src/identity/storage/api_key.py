@@ -23,6 +23,7 @@ api_keys = record_table(
     sa.Column("prefix", TEXT, nullable=False),
     sa.Column("expire_time", TIMESTAMP),
     sa.Column("last_used_time", TIMESTAMP),
+    sa.Column("permissions", sa.ARRAY(TEXT), nullable=False, server_default="{}"),
     sa.Column("key_hash", sa.LargeBinary, nullable=False),
     sa.Index("uq_api_keys_key_hash", "key_hash", unique=True),
 )

@@ -31,6 +31,7 @@ users = record_table(
     sa.Column("roles", sa.ARRAY(sa.Uuid), nullable=False),
     sa.Column("password_hash", TEXT),
     sa.Column("second_factor", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("kind", TEXT, nullable=False, server_default="PERSON"),
     sa.Index("uq_users_email", "email", unique=True),
     sa.Index("ix_users_display_name", "display_name", "id"),
 )
@@ -77,7 +78,8 @@ async def _refuse_taking_over(call: Call, after: User, before: User) -> None:
         for name in ("email", "password_hash", "second_factor")
         if getattr(after, name) != getattr(before, name)
     ]
-    if taken and after.id != call.principal.user:
+    own = after.id == call.principal.user and call.principal.limits is None
+    if taken and not own:
         field = f"user.{taken[-1].removesuffix('_hash')}"
         refuse_escalation(held_grants(call), await grants_of(call, set(before.roles)), field)
 

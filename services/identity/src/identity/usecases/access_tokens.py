@@ -1,5 +1,6 @@
 """Access tokens: what every service verifies by itself."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -20,7 +21,13 @@ class AccessTokens:
         self._keys: list[SigningKey] = []
 
     async def issue(
-        self, call: Call, user: User, session: UUID, *, until: datetime | None = None
+        self,
+        call: Call,
+        user: User,
+        session: UUID,
+        *,
+        until: datetime | None = None,
+        limits: Sequence[str] = (),
     ) -> tuple[str, datetime]:
         """A token and when it expires: in ten minutes, or at `until` if that is sooner.
 
@@ -29,6 +36,7 @@ class AccessTokens:
             user: Who acts with it.
             session: What can be revoked: the session, or the API key that was exchanged.
             until: When whatever it stands for ends.
+            limits: The permissions that it is limited to, as patterns; none: all that the user has.
         """
         key = await self._current(call)
         issued = call.now.replace(microsecond=0)
@@ -44,6 +52,8 @@ class AccessTokens:
             "iat": int(issued.timestamp()),
             "exp": int(expires.timestamp()),
         }
+        if limits:
+            claims["scope"] = " ".join(limits)
         header = {"alg": "ES256", "kid": key.kid}
         return jwt.encode(header, claims, key, algorithms=["ES256"]), expires
 

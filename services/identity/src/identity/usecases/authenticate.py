@@ -1,7 +1,7 @@
 """Whose password it is: one way for signing in and for whatever asks for the password again."""
 
 from crmkit.call import Call
-from crmkit.errors import InvalidArgument, Unauthenticated
+from crmkit.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from identity.domain.session import invalid_credentials
 from identity.domain.user import User
 from identity.storage.sign_in_attempts import check_attempts, count_failure, counters
@@ -30,6 +30,19 @@ async def authenticated(call: Call, email: str, password: str) -> User:
 
 
 async def own_user(call: Call) -> User:
+    """The caller's own user, for what concerns their account.
+
+    Raises:
+        Unauthenticated: A service has no user.
+        PermissionDenied: `KEY_IS_LIMITED`: a key that is made for less does not change the account.
+    """
+    if call.principal.limits is not None:
+        msg = "This API key is limited; the account is changed by its person."
+        raise PermissionDenied(msg, reason="KEY_IS_LIMITED")
+    return await current_user(call)
+
+
+async def current_user(call: Call) -> User:
     """The caller's own user; raises Unauthenticated for services."""
     user = await user_by_id(call.reader, call.principal.user) if call.principal.user else None
     if user is None:

@@ -49,7 +49,7 @@ async def request_reset(call: Call, email: str) -> None:
     await check_attempts(call.home.database, counted, call.now)
     await count_failure(call.home.database, counted, call.now)
     user = await user_by_email(call.home.database, email)
-    known = user is not None and user.may_sign_in
+    known = user is not None and user.may_sign_in and not user.is_service
     await _promise(call, user.id if user is not None and known else uuid7(), Purpose.RESET_PASSWORD)
 
 
