@@ -16,6 +16,7 @@ from crmkit import contract
 STANDARD_FIELDS = {
     "name": 1, "uid": 2, "create_time": 3, "update_time": 4, "delete_time": 5, "etag": 6,
     "creator": 7, "owner": 8, "team": 9, "labels": 10, "external_id": 11,
+    "custom_fields": 100,
 }  # fmt: skip
 # A singleton belongs to nobody and is never deleted.
 OF_SINGLETONS = {"name", "uid", "create_time", "update_time", "etag", "labels"}

@@ -6,6 +6,7 @@ attributes and `record` what happened; whoever saves the record publishes those 
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 
@@ -37,6 +38,7 @@ class Record:
     team: UUID | None = None
     labels: dict[str, str] = field(default_factory=dict)
     external_id: str | None = None
+    custom_fields: dict[str, Any] = field(default_factory=dict)
     events: list[RecordedEvent] = field(default_factory=list, repr=False, compare=False)
 
     def record(

@@ -15,6 +15,7 @@ from crmkit.access import Principal
 from crmkit.clients import Clients
 from crmkit.consumer_status import ConsumerStatus
 from crmkit.contract import Method
+from crmkit.custom_fields.definitions import CustomFields
 from crmkit.db import Database, Executor, Transaction
 from crmkit.ids import uuid7
 from crmkit.organization import Organization
@@ -28,6 +29,7 @@ class Home:
     Attributes:
         name: The service's name.
         tables: Collection → table of the resources it owns.
+        custom_fields: What the organisation adds to them.
         collections: The same resources, as the kit's `Collection`s.
         settings: What it read from the environment.
         feed: Its own events, a `crmkit.feed.feed.Feed`.
@@ -40,13 +42,18 @@ class Home:
     clients: Clients
     tables: Mapping[str, sa.Table] = field(default_factory=dict)
     collections: Mapping[str, Any] = field(default_factory=dict)
+    custom_fields: CustomFields = field(init=False)
     settings: Any = None
     consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
     feed: Any = None
 
+    def __post_init__(self) -> None:
+        """Nothing is known of custom fields until they are read."""
+        self.custom_fields = CustomFields(self.database)
+
 
 async def _nothing_to_begin() -> None:
-    return None
+    return
 
 
 @dataclass(slots=True)

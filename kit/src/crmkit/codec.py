@@ -87,7 +87,9 @@ class Codec(Generic[E]):
         self.pick_lists = [(n, f.pick_list) for n, f in self.fields.items() if f.pick_list]
         self._plain = [(n, f.write) for n, f in self.fields.items()]
         self._event = [
-            (n, f.write, f.personal_if) for n, f in self.fields.items() if not f.personal
+            (n, f.write, f.personal_if)
+            for n, f in self.fields.items()
+            if not f.personal and n != "custom_fields"
         ]
         self.writable = frozenset(n for n, f in self.fields.items() if f.writable)
         self.required = frozenset(n for n, f in self.fields.items() if f.required)
@@ -149,7 +151,7 @@ class Codec(Generic[E]):
                 write(message, value)
 
     def write_event(self, entity: E, message: Any) -> None:
-        """Fills the record into an event: everything but personal data."""
+        """Fills the record into an event: everything but personal data and custom fields."""
         self._write_identity(entity, message)
         for name, write, personal_if in self._event:
             value = getattr(entity, name)
@@ -195,7 +197,8 @@ class Codec(Generic[E]):
         for name in self._attributes:
             field = self.fields.get(name)
             if field is None:
-                row[name] = getattr(entity, name)
+                value = getattr(entity, name)
+                row[name] = Jsonb(value) if isinstance(value, dict) else value
             else:
                 field.store(row, getattr(entity, name))
         return row

@@ -4,7 +4,7 @@ Every change goes through here, whether it comes from an RPC, an import or an ev
 resolves its references, writes the row and publishes the events, all in the caller's transaction.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import lru_cache
@@ -12,16 +12,19 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from psycopg.types.json import Jsonb
 
-from crmkit import contract, picked_values, references
+from crmkit import contract, picked_values
 from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec, differ
+from crmkit.custom_values import hide, store, store_many, with_hidden
 from crmkit.errors import Aborted, FailedPrecondition, Failure, InvalidArgument, NotFound
 from crmkit.ids import uuid7
 from crmkit.listing import Listing
 from crmkit.names import parse_name
+from crmkit.preparing import prepare, prepare_many
 from crmkit.publishing import publish, publish_new
 from crmkit.revisions import changes_between, first_changes
 from crmkit.statements import Statement, compile_statement
@@ -131,6 +134,7 @@ class Collection(Generic[E]):
         row = await executor.fetch_one(statement, {"id": record_id})
         if row is not None:
             entity = self.codec.from_row(row)
+            hide(call, self.name, [entity])
             if call.principal.covers(scope, entity.owner, entity.team):
                 return entity
         raise self.not_found(self.codec.name_of(record_id))
@@ -140,11 +144,14 @@ class Collection(Generic[E]):
         scope = self.scope(call, permission or self._required(call))
         rows = await call.reader.fetch_all(self._batch_get, {"ids": list(ids)})
         entities = [self.codec.from_row(row) for row in rows]
-        return [e for e in entities if call.principal.covers(scope, e.owner, e.team)]
+        visible = [e for e in entities if call.principal.covers(scope, e.owner, e.team)]
+        return hide(call, self.name, visible)
 
     async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:
         """A page of records for a List request, and the token of the next page, empty on the last."""
-        return await self.listing.page(call, self.scope(call, self._required(call)), request, size)
+        scope = self.scope(call, self._required(call))
+        entities, token = await self.listing.page(call, scope, request, size)
+        return hide(call, self.name, entities), token
 
     async def look_up(
         self, call: Call, field: str, values: Sequence[str]
@@ -224,9 +231,10 @@ class Collection(Generic[E]):
     async def insert(self, call: Call, entity: E) -> E:
         """Stores a new record, begins its history and publishes `created`, or what it noted itself."""
         picked_values.settle(call, self.codec, entity)
-        await self._prepare(call, entity, None, self.codec.writable)
+        await prepare(self, call, entity, None, self.codec.writable)
         row = self.codec.to_row(entity)
         await call.tx.execute(self._insert, row)
+        await store(call, self.name, entity, {})
         await publish(self.codec, call, entity, "created", first_changes(self.codec, row))
         return entity
 
@@ -235,6 +243,7 @@ class Collection(Generic[E]):
         columns = [column.name for column in self.codec.columns]
         rows = [self.codec.to_row(entity) for entity in entities]
         await call.tx.copy(self.table.name, columns, [tuple(r[c] for c in columns) for r in rows])
+        await store_many(call, self.name, entities)
         changes = [first_changes(self.codec, row) for row in rows]
         await publish_new(self.codec, call, entities, changes)
 
@@ -252,13 +261,16 @@ class Collection(Generic[E]):
         if not entity.events and not any(differ(row_before[name], v) for name, v in row.items()):
             return entity  # nothing happened: no version, no event
         changed = self.codec.changed_fields(row_before, row)
-        await self._prepare(call, entity, before, frozenset(changed))
+        await prepare(self, call, entity, before, changed)
         entity.version += 1
         entity.update_time = call.now
         row = self.codec.to_row(entity)
         columns = [name for name, value in row.items() if differ(row_before[name], value)]
         parameters = {name: row[name] for name in columns} | {"id": entity.id}
+        if "custom_fields" in parameters:
+            parameters["custom_fields"] = Jsonb(with_hidden(call, entity))
         await call.tx.execute(self._update(tuple(columns)), parameters)
+        await store(call, self.name, entity, before.custom_fields)
         changed = self.codec.changed_fields(row_before, row)
         changes = changes_between(self.codec, row_before, row, changed)
         await publish(self.codec, call, entity, kind, changes)
@@ -271,30 +283,6 @@ class Collection(Generic[E]):
         by_id = self.table.c.id == sa.bindparam("id", type_=sa.Uuid)
         return compile_statement(self.table.update().where(by_id).values(values))
 
-    async def _prepare(self, call: Call, entity: E, before: E | None, names: Iterable[str]) -> None:
-        entity.external_id = entity.external_id or None  # an empty one is none
-        entity.check()
-        await references.check(call, self.codec.references(entity, frozenset(names)))
-        await self.rule(call, entity, before)
-
     async def prepare_many(self, call: Call, entities: Sequence[E]) -> list[Failure | None]:
-        """What `insert` does before it writes, for many new records: a failure or None for each.
-
-        References take one query per collection, not per record. Rules run per record: what a rule needs
-        of other records belongs into `call.state`, which all records of the batch share.
-        """
-        wanted = [self.codec.references(entity, self.codec.writable) for entity in entities]
-        all_references = [r for of_one in wanted for r in of_one]
-        refused = await references.failures(call, all_references)
-        outcomes: list[Failure | None] = []
-        for entity, of_one in zip(entities, wanted, strict=True):
-            failure = next((refused[r] for r in of_one if r in refused), None)
-            try:
-                if failure is None:
-                    picked_values.settle(call, self.codec, entity)
-                    entity.check()
-                    await self.rule(call, entity, None)
-            except Failure as error:
-                failure = error
-            outcomes.append(failure)
-        return outcomes
+        """What `insert` does before it writes, for many new records: a failure or None for each."""
+        return await prepare_many(self, call, entities)

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from crm.options.v1 import options_pb2
 from crmkit.errors import ContractError
+from crmkit.field_structs import Conversion, struct_conversion
 from crmkit.field_values import Value, is_well_known, same, text, value_of
 from crmkit.money import Money, UnitPrice
 
@@ -29,27 +30,6 @@ class Reference:
     collection: str
     id: UUID
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """How one value travels.
-
-    Attributes:
-        put: Sets the value on a message.
-        take: Reads it from a message.
-        to_json: What is kept inside a jsonb column.
-        from_json: The way back.
-        filter_kind: What filters may do with it; empty for nothing.
-    """
-
-    put: Callable[[Any, Any], None]
-    take: Callable[[Any], Any]
-    to_json: Callable[[Any], Any]
-    from_json: Callable[[Any], Any]
-    filter_kind: str = ""
-    filter_values: tuple[str, ...] = ()
-    collection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +164,8 @@ def _inner(hint: Any) -> Any:
 
 
 def _conversion(field: FieldDescriptor, hint: Any, path: str) -> Conversion:
+    if field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct":
+        return struct_conversion(field.name)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return _map(field.name, path)
     value = _value(field, _inner(hint), path)

@@ -23,7 +23,7 @@ def masked_fields(
 
     Raises:
         InvalidArgument: `INVALID_FIELD` on `update_mask`: unknown, not writable, a part of a
-            field, or `*` beside other paths.
+            field (other than one of the custom fields), or `*` beside other paths.
     """
     if not mask_paths:
         return [field.name for field, _ in message.ListFields() if field.name in allowed]
@@ -36,9 +36,9 @@ def masked_fields(
 
 def _check(path: str, message: Message, allowed: Collection[str]) -> None:
     """Raises InvalidArgument unless the path names one whole field that may be written."""
-    if path in allowed:
+    field, _, part = path.partition(".")
+    if path in allowed or (field == "custom_fields" and part and field in allowed):
         return
-    field = path.partition(".")[0]
     if path == "*":
         problem = "* must be the only path"
     elif field not in message.DESCRIPTOR.fields_by_name:

@@ -9,7 +9,7 @@ prefix; `:` asks for "contains" (text, lists, labels) and `field:*` for "is pres
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Any, TypeAlias
 
@@ -39,16 +39,19 @@ class FilterField:
     Attributes:
         column: the column, or an expression that stands for it.
         kind: text, number, integer, boolean, timestamp, date, enum, reference, references
-            (uuid[]), money, labels (jsonb map of strings) or json_list (jsonb list of objects).
-        values: the names of an enum; the collection of a reference, as in `names.format_name`;
-            the fields of a json_list's objects (empty: any).
+            (uuid[]), money, options (text[]), labels (jsonb map of strings) or json_list (jsonb
+            list of objects).
+        values: the names of an enum or of options; the collection of a reference, as in
+            `names.format_name`; the fields of a json_list's objects (empty: any).
         currency: the currency column of money.
+        within: where the column is another table's: makes a condition on it one on the records.
     """
 
     column: sa.ColumnElement[Any]
     kind: str
     values: tuple[str, ...] = ()
     currency: sa.ColumnElement[Any] | None = None
+    within: Callable[[Condition], Condition] | None = None
 
     def __post_init__(self) -> None:
         """Refuses a field that no filter could use."""
@@ -84,11 +87,22 @@ def compile_filter(
 def _condition(node: Node, fields: Mapping[str, FilterField], zone: tzinfo) -> Condition:
     if isinstance(node, Term):
         field, inner = _resolve(node, fields)
+        if field.within is not None:
+            return _elsewhere(node, field, inner, zone)
         return _KINDS[field.kind](node, field, inner, zone)
     parts = [_condition(item, fields, zone) for item in node.items]
     if node.operator == Group.NOT:
         return _complement(parts[0])
     return sa.or_(*parts) if node.operator == Group.ANY else sa.and_(*parts)
+
+
+def _elsewhere(term: Term, field: FilterField, inner: str, zone: tzinfo) -> Condition:
+    """Returns the records with such a value in another table; for `!=` those without one that is equal."""
+    assert field.within is not None
+    if term.operator != "!=" or term.presence:
+        return field.within(_KINDS[field.kind](term, field, inner, zone))
+    same = replace(term, operator="=")
+    return _complement(field.within(_KINDS[field.kind](same, field, inner, zone)))
 
 
 def _complement(condition: Condition) -> Condition:
@@ -159,6 +173,15 @@ def _references(term: Term, field: FilterField, _inner: str, zone: tzinfo) -> Co
     return field.column.op("@>", is_comparison=True)(sa.literal([value], ARRAY(sa.Uuid())))
 
 
+def _options(term: Term, field: FilterField, _inner: str, zone: tzinfo) -> Condition:
+    if term.presence:
+        return sa.func.cardinality(field.column) > 0
+    if term.operator != ":":
+        raise _wrong_operator(term, ":")
+    value = PARSERS["enum"](term, field.values, zone).value
+    return field.column.op("@>", is_comparison=True)(sa.literal([value], ARRAY(sa.Text())))
+
+
 def _labels(term: Term, field: FilterField, key: str, _zone: tzinfo) -> Condition:
     labels = sa.type_coerce(field.column, JSONB)
     if term.operator == ":" and (term.presence or not key):
@@ -213,6 +236,7 @@ _KINDS: Mapping[str, Callable[[Term, FilterField, str, tzinfo], Condition]] = {
     "text": _text,
     "money": _money,
     "references": _references,
+    "options": _options,
     "labels": _labels,
     "json_list": _json_list,
 }

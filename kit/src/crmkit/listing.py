@@ -12,9 +12,11 @@ from crmkit.access import Principal, RecordScope, scope_condition, scope_paramet
 from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec
+from crmkit.custom_fields.columns import CustomColumns, columns_of
 from crmkit.errors import InvalidArgument
 from crmkit.filters import compile_filter
 from crmkit.paging import (
+    Order,
     Value,
     decode_token,
     encode_token,
@@ -52,6 +54,7 @@ class Listing(Generic[E]):
         self.order_fields = {"id": codec.table.c.id} | {
             name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED
         }
+        self._custom = lru_cache(maxsize=4)(lambda fields: columns_of(fields, self._table))
         self._first_page = lru_cache(maxsize=_STATEMENTS_KEPT)(self._compile)
 
     async def page(
@@ -62,23 +65,34 @@ class Listing(Generic[E]):
         Raises:
             InvalidArgument: `INVALID_FILTER`, `INVALID_ORDER_BY` or `INVALID_PAGE_TOKEN`.
         """
-        zone = call.organization.zone
+        zone, custom = call.organization.zone, self.custom(call)
         arguments = (request.filter, request.order_by, request.show_deleted)
-        orders = parse_order_by(request.order_by, self.order_fields)
+        orders = parse_order_by(request.order_by, self.order_fields | custom.orders)
         bound_to = fingerprint(self._table.name, *arguments)
         if request.page_token:
             position = decode_token(request.page_token, bound_to, orders)
-            statement = self._compile(*arguments, scope, zone, position)
+            statement = self._compile(*arguments, scope, zone, custom, position)
         else:
-            statement = self._first_page(*arguments, scope, zone)
+            statement = self._first_page(*arguments, scope, zone, custom)
         parameters = {"row_limit": size + 1, **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(statement, parameters)
         token = ""
         if len(rows) > size:
             rows = rows[:size]
-            last = dict(zip((c.name for c in self._codec.columns), rows[-1], strict=True))
-            token = encode_token([last[o.column.name] for o in orders], bound_to)
+            selected = [*self._codec.columns, *_joined(orders, custom)]
+            last = {str(c): value for c, value in zip(selected, rows[-1], strict=True)}
+            token = encode_token([last[str(o.column)] for o in orders], bound_to)
         return [self._codec.from_row(row) for row in rows], token
+
+    def custom(self, call: Call) -> CustomColumns:
+        """What may be named of the resource's custom fields now."""
+        return self._custom(call.home.custom_fields.of(self._codec.contract.collection))
+
+    def check(self, call: Call, filter_text: str, order_by: str) -> None:
+        """Raises InvalidArgument where a list with these would be refused."""
+        custom = self.custom(call)
+        compile_filter(filter_text, self.filter_fields | custom.filters)
+        parse_order_by(order_by, self.order_fields | custom.orders)
 
     def _compile(
         self,
@@ -87,17 +101,23 @@ class Listing(Generic[E]):
         show_deleted: bool,  # noqa: FBT001 - the key of a cache
         scope: RecordScope,
         zone: tzinfo,
+        custom: CustomColumns,
         position: Sequence[Value] | None = None,
     ) -> Statement:
-        orders = parse_order_by(order_by, self.order_fields)
+        orders = parse_order_by(order_by, self.order_fields | custom.orders)
+        joined = _joined(orders, custom)
+        records: sa.FromClause = self._table
+        for column in joined:
+            records = records.outerjoin(column.table, custom.joins[column.table])
         conditions = [
-            compile_filter(filter_text, self.filter_fields, zone=zone),
+            compile_filter(filter_text, self.filter_fields | custom.filters, zone=zone),
             self._scoped(self._table, scope),
             None if show_deleted else self._table.c.delete_time.is_(None),
             keyset_condition(orders, position) if position is not None else None,
         ]
         query = (
-            sa.select(*self._codec.columns)
+            sa.select(*self._codec.columns, *joined)
+            .select_from(records)
             .where(*[c for c in conditions if c is not None])
             .order_by(*[order.clause() for order in orders])
             .limit(sa.bindparam("row_limit", type_=sa.Integer))
@@ -121,3 +141,9 @@ class Listing(Generic[E]):
         parameters = {"values": list(values), **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(compile_statement(query), parameters)
         return [(row[0], row[1]) for row in rows]
+
+
+def _joined(orders: Sequence[Order], custom: CustomColumns) -> list[sa.Column[Any]]:
+    """The columns of an order that are not the records' own."""
+    columns = [order.column for order in orders]
+    return [c for c in columns if isinstance(c, sa.Column) and c.table in custom.joins]

@@ -31,6 +31,92 @@ def drop_revisions() -> None:
     op.drop_table("revision")
 
 
+def create_custom_fields(*tables: str) -> None:
+    """Creates definitions and values of custom fields, and their place in tables of records."""
+    op.create_table(
+        "custom_field",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("create_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("update_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("delete_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("creator", sa.Uuid(), nullable=True),
+        sa.Column("resource", sa.Text(collation="C"), nullable=False),
+        sa.Column("field_id", sa.Text(collation="C"), nullable=False),
+        sa.Column("display_name", sa.Text(collation="C"), nullable=False),
+        sa.Column("type", sa.Text(collation="C"), nullable=False),
+        sa.Column("options", postgresql.JSONB(), nullable=False),
+        sa.Column("target", sa.Text(collation="C"), nullable=False),
+        sa.Column("required", sa.Boolean(), nullable=False),
+        sa.Column("unique", sa.Boolean(), nullable=False),
+        sa.Column("default_value", postgresql.JSONB(), nullable=False),
+        sa.Column("personal", sa.Boolean(), nullable=False),
+        sa.Column("filterable", sa.Boolean(), nullable=False),
+        sa.Column("sortable", sa.Boolean(), nullable=False),
+        sa.Column("help_text", sa.Text(collation="C"), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("resource", "field_id", name="uq_custom_field_field_id"),
+        sa.UniqueConstraint("id", "type", "target", "unique", name="uq_custom_field_kind"),
+    )
+    op.create_table(
+        "custom_field_value",
+        sa.Column("record", sa.Uuid(), nullable=False),
+        sa.Column("field", sa.Uuid(), nullable=False),
+        sa.Column("type", sa.Text(collation="C"), nullable=False),
+        sa.Column("target", sa.Text(collation="C"), nullable=False),
+        sa.Column("unique", sa.Boolean(), nullable=False),
+        sa.Column("unique_key", sa.Text(collation="C"), nullable=True),
+        sa.Column("text_value", sa.Text(collation="C"), nullable=True),
+        sa.Column("number_value", sa.Numeric(), nullable=True),
+        sa.Column("flag_value", sa.Boolean(), nullable=True),
+        sa.Column("date_value", sa.Date(), nullable=True),
+        sa.Column("time_value", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("reference_value", sa.Uuid(), nullable=True),
+        sa.Column("options_value", sa.ARRAY(sa.Text(collation="C")), nullable=True),
+        sa.PrimaryKeyConstraint("record", "field"),
+        sa.ForeignKeyConstraint(
+            ["field", "type", "target", "unique"],
+            ["custom_field.id", "custom_field.type", "custom_field.target", "custom_field.unique"],
+            name="fk_custom_field_value_kind",
+        ),
+    )
+    op.create_index(
+        "uq_custom_field_value_unique_key",
+        "custom_field_value",
+        ["field", "unique_key"],
+        unique=True,
+    )
+    for kind in ("text", "number", "flag", "date", "time", "reference"):
+        op.create_index(
+            f"ix_custom_field_value_{kind}",
+            "custom_field_value",
+            ["field", f"{kind}_value", "record"],
+            postgresql_where=sa.text(f"{kind}_value IS NOT NULL"),
+        )
+    op.create_index(
+        "ix_custom_field_value_options",
+        "custom_field_value",
+        ["options_value"],
+        postgresql_using="gin",
+    )
+    for table in tables:
+        op.add_column(
+            table,
+            sa.Column(
+                "custom_fields", postgresql.JSONB(), nullable=False, server_default=sa.text("'{}'")
+            ),
+        )
+
+
+def drop_custom_fields(*tables: str) -> None:
+    """Drops all of it again."""
+    for table in tables:
+        op.drop_column(table, "custom_fields")
+    op.drop_table("custom_field_value")
+    op.drop_table("custom_field")
+
+
 def index_trash(*tables: str) -> None:
     """Indexes the deleted records of tables, by the time of their deletion."""
     for table in tables:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from crmkit import contract, revisions
+from crmkit import contract, custom_values, revisions
 from crmkit.aggregate import Record, RecordedEvent
 from crmkit.call import Call
 from crmkit.codec import Codec
@@ -43,8 +43,9 @@ async def publish_new(
 
 
 async def publish_purged(codec: Codec[E], call: Call, entity: E) -> None:
-    """Removes the history of a record that is no more, and says so."""
+    """Removes what is kept beside a record that is no more, and says so."""
     await revisions.forget(call.tx, entity.id)
+    await custom_values.forget(call.tx, entity.id)
     await outbox.append(call.tx, _events(codec, call, entity, "purged", []))
 
 
@@ -71,7 +72,11 @@ def _event(codec: Codec[E], call: Call, entity: E, event: RecordedEvent, index: 
         msg = f"no event message declares {routing_key}"
         raise ContractError(msg)
     message: Any = declared.message()
-    codec.write_event(entity, getattr(message, singular))
+    record = getattr(message, singular)
+    codec.write_event(entity, record)
+    if entity.custom_fields:
+        fields = call.home.custom_fields.of(codec.contract.collection)
+        record.custom_fields.update(fields.public(entity.custom_fields))
     for name, value in event.details.items():
         if isinstance(value, list):
             getattr(message, name).extend(value)

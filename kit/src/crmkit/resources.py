@@ -3,19 +3,21 @@
 A servicer defines only what its resource does differently; every other standard method comes from here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from crmkit import references, revisions
+from crmkit import custom_values, references, revisions
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.contract import Method
 from crmkit.errors import FailedPrecondition, InvalidArgument
+from crmkit.field_codecs import Reference
 from crmkit.fieldmask import masked_fields
 from crmkit.names import parse_name
 from crmkit.paging import page_size
 from crmkit.trash import purge
 
+_CUSTOM = "custom_fields"
 Handler = Callable[[Any, Call], Awaitable[Any]]
 
 
@@ -98,9 +100,29 @@ async def draft(collection: Collection[Any], call: Call, message: Any) -> Any:
     """A new record with the fields that a Create request fills; not yet stored."""
     names = masked_fields([], message, collection.codec.writable)
     values = collection.codec.read(message, names)
+    custom = _custom_values(collection, call, values.pop(_CUSTOM, {}))
+    values[_CUSTOM] = {field_id: value for field_id, value in custom.items() if value is not None}
     entity = collection.new(call, values)
-    await references.confirm(call, collection.codec.references(entity, names))
+    wanted = collection.codec.references(entity, names)
+    await references.confirm(call, wanted + _custom_references(collection, call, custom))
     return entity
+
+
+def _custom_values(
+    collection: Collection[Any], call: Call, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Custom fields as they are kept; None clears one."""
+    if not given:
+        return {}
+    fields = call.home.custom_fields.of(collection.name)
+    return custom_values.read(fields, collection.contract, given)
+
+
+def _custom_references(
+    collection: Collection[Any], call: Call, custom: dict[str, Any]
+) -> list[Reference]:
+    fields = call.home.custom_fields.of(collection.name)
+    return custom_values.references(fields, collection.contract, custom) if custom else []
 
 
 def _create(collection: Collection[Any], _method: Method) -> Handler:
@@ -118,17 +140,48 @@ async def change(collection: Collection[Any], call: Call, request: Any) -> tuple
     message = getattr(request, collection.contract.singular)
     codec = collection.codec
     names = masked_fields(request.update_mask.paths, message, codec.writable)
-    values = codec.read(message, names)
-    await references.confirm(call, codec.references_of(values))
+    values = codec.read(message, [name for name in names if not name.startswith(f"{_CUSTOM}.")])
+    custom = _custom_changes(collection, call, message, names, request.update_mask.paths)
+    values.pop(_CUSTOM, None)
+    wanted = codec.references_of(values) + _custom_references(collection, call, custom)
+    await references.confirm(call, wanted)
     path = f"{collection.contract.singular}.name"
     entity = await collection.for_change(call, message.name, message.etag, field=path)
+    if custom:
+        set_field(collection, entity, _CUSTOM, custom)
     for name, value in values.items():
         set_field(collection, entity, name, value)
     return entity, names
 
 
+def _custom_changes(
+    collection: Collection[Any], call: Call, message: Any, names: list[str], mask: Sequence[str]
+) -> dict[str, Any]:
+    """The custom fields that an update writes: those masked, all of them, or those sent.
+
+    A field that the mask names and that is not sent is cleared.
+    """
+    if not any(name.partition(".")[0] == _CUSTOM for name in names):
+        return {}
+    given = collection.codec.read(message, [_CUSTOM])[_CUSTOM]
+    if mask and _CUSTOM in names:
+        everything = dict.fromkeys(call.home.custom_fields.of(collection.name).by_id)
+        given = {**everything, **given}
+    elif mask:
+        masked = [n.partition(".")[2] for n in names if n.startswith(f"{_CUSTOM}.")]
+        given = {field_id: given.get(field_id) for field_id in masked}
+    return _custom_values(collection, call, given)
+
+
 def set_field(collection: Collection[Any], entity: Any, name: str, value: Any) -> None:
-    """Changes one field of a record; raises InvalidArgument where the contract forbids it."""
+    """Changes one field of a record; raises InvalidArgument where the contract forbids it.
+
+    Of the custom fields those given are changed, and None clears one.
+    """
+    if name == _CUSTOM:
+        merged = {**entity.custom_fields, **value}
+        entity.custom_fields = {id_: item for id_, item in merged.items() if item is not None}
+        return
     field = collection.codec.fields[name]
     path = f"{collection.contract.singular}.{name}"
     if field.required and value in (None, "", []):

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from crm.common.v1 import revision_pb2
 from crmkit.call import Call
 from crmkit.codec import Codec
+from crmkit.custom_fields.definitions import ResourceFields
 from crmkit.db import Executor
 from crmkit.feed.outbox import OutboxEvent
 from crmkit.field_codecs import FieldCodec
@@ -30,6 +31,7 @@ Changes = dict[str, list[Any]]
 ERASED = "erased"  # stands where the two values of a personal field were
 # What every version says by itself: when it was written.
 _STAMPS = frozenset({"create_time", "update_time"})
+_CUSTOM = "custom_fields"
 _COLUMNS = tuple(column.name for column in REVISION.columns)
 _INSERT = compile_statement(
     REVISION.insert().values({c.name: sa.bindparam(c.name, type_=c.type) for c in REVISION.columns})
@@ -53,15 +55,27 @@ _dumps = partial(orjson.dumps, default=str)  # a Decimal as its digits
 def first_changes(codec: Codec[Any], row: Mapping[str, Any]) -> Changes:
     """What a new record was filled with."""
     values = {n: _stored(f, row) for n, f in codec.fields.items() if n not in _STAMPS}
-    return {name: [None, v] for name, v in values.items() if v not in (None, {}, [])}
+    custom = values.pop(_CUSTOM, None)
+    changes = {name: [None, v] for name, v in values.items() if v not in (None, {}, [])}
+    return changes | _custom_changes({}, custom or {})
 
 
 def changes_between(
     codec: Codec[Any], before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]
 ) -> Changes:
     """Old and new value of the fields that differ between two rows."""
-    fields = codec.fields
-    return {n: [_stored(fields[n], before), _stored(fields[n], after)] for n in names}
+    pairs = {n: [_stored(codec.fields[n], row) for row in (before, after)] for n in names}
+    custom = pairs.pop(_CUSTOM, None)
+    return pairs | _custom_changes(*custom) if custom else pairs
+
+
+def _custom_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
+    """Each custom field is a field of its own: `custom_fields.region`."""
+    return {
+        f"{_CUSTOM}.{id_}": [before.get(id_), after.get(id_)]
+        for id_ in sorted(before.keys() | after.keys())
+        if before.get(id_) != after.get(id_)
+    }
 
 
 def _stored(field: FieldCodec, row: Mapping[str, Any]) -> Any:
@@ -107,9 +121,12 @@ async def append_many(call: Call, versions: Sequence[tuple[Any, OutboxEvent, Cha
     await call.tx.copy("revision", _COLUMNS, rows)
 
 
-async def erase_personal(executor: Executor, codec: Codec[Any], record: UUID) -> None:
+async def erase_personal(
+    executor: Executor, codec: Codec[Any], custom: ResourceFields, record: UUID
+) -> None:
     """Removes personal values from a record's history; that they changed, when and by whom, stays."""
     fields = [name for name, f in codec.fields.items() if f.personal or f.personal_if]
+    fields += [f"{_CUSTOM}.{id_}" for id_ in custom.personal]
     await executor.execute(_ERASE, {"record": record, "fields": fields})
 
 

@@ -25,6 +25,7 @@ from crmkit import clock, logging, migrations, references, rights_events, teleme
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
+from crmkit.custom_field_service import CustomFieldService
 from crmkit.db import Database, Transaction
 from crmkit.errors import Failure
 from crmkit.feed import gauges
@@ -114,9 +115,11 @@ class RunningService:
         await self.database.open()
         await self._first_start()
         await self.home.rights.reload()
+        await self.home.custom_fields.reload()
         if "serve" in self.roles:
             await self._serve()
         self._run(self.home.rights.keep_fresh(self._stop))
+        self._run(self.home.custom_fields.keep_fresh(self._stop))
         if "relay" in self.roles:
             self._relay()
 
@@ -186,6 +189,7 @@ class RunningService:
         }
         if collections:
             servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
+            servicers[f"{package}.CustomFieldService"] = CustomFieldService(collections)
         for part in self._parts:
             servicers |= part.servicers
         return servicers

@@ -67,6 +67,7 @@ def record_table(name: str, metadata: sa.MetaData, *columns: sa.schema.SchemaIte
         sa.Column("team", sa.Uuid),
         sa.Column("labels", JSONB, nullable=False),
         sa.Column("external_id", TEXT),
+        sa.Column("custom_fields", JSONB, nullable=False, server_default=sa.text("'{}'")),
         *columns,
         sa.Index(f"ix_{name}_owner", "owner", "id"),
         sa.Index(f"ix_{name}_team", "team", "id"),

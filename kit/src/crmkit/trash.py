@@ -18,7 +18,7 @@ from google.api import resource_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from sqlalchemy.dialects.postgresql import JSONB
 
-from crmkit import clock, contract
+from crmkit import clock, contract, custom_values
 from crmkit.access import service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.codec import Codec
@@ -50,16 +50,23 @@ async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
 
 
 async def _refuse_while_referenced(call: Call, collection: Collection[Any], id_: UUID) -> None:
+    name = collection.codec.name_of(id_)
+    referring = await custom_values.referrer(call.tx, id_)
+    if referring is not None:
+        raise _still_referenced(name, *referring)
     for other in call.home.collections.values():
         table = other.table
         for field, condition in _references(other.codec, collection.name, id_):
             query = sa.select(table.c.id).where(condition, table.c.id != id_).limit(1)
             row = await call.tx.fetch_one(compile_statement(query))
             if row is not None:
-                referrer = other.codec.name_of(row[0])
-                msg = f"{referrer} still refers to {collection.codec.name_of(id_)} as {field}."
-                metadata = {"referrer": referrer, "field": field}
-                raise FailedPrecondition(msg, reason="STILL_REFERENCED", metadata=metadata)
+                raise _still_referenced(name, other.codec.name_of(row[0]), field)
+
+
+def _still_referenced(name: str, referrer: str, field: str) -> FailedPrecondition:
+    msg = f"{referrer} still refers to {name} as {field}."
+    metadata = {"referrer": referrer, "field": field}
+    return FailedPrecondition(msg, reason="STILL_REFERENCED", metadata=metadata)
 
 
 def _references(

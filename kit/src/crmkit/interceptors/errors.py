@@ -1,5 +1,6 @@
 """Errors: failures become statuses with `google.rpc.ErrorInfo`; nothing else leaves the process."""
 
+import re
 from typing import Any, NoReturn
 
 import grpc
@@ -21,6 +22,8 @@ from crmkit.errors import (
 )
 
 _log = structlog.get_logger("crm.request")
+# In what PostgreSQL says of a conflict: the definition, then a key that begins with the field's id.
+_CUSTOM_FIELD_ID = re.compile(r"=\([0-9a-f-]{36}, ([a-z0-9_]+)=")
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -40,6 +43,10 @@ def _database_failure(  # noqa: PLR0911 - a table of errors, one return each
 ) -> Failure | None:
     if isinstance(error, pg.UniqueViolation):
         return _taken(error, singular)
+    if isinstance(error, pg.ForeignKeyViolation) and (
+        error.diag.constraint_name == "fk_custom_field_value_kind"
+    ):
+        return Aborted("A custom field was changed at the same time; repeat.", retry_after=1)
     if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected | pg.LockNotAvailable):
         return Aborted("Somebody else is changing the same records; repeat.", retry_after=0.1)
     if isinstance(error, pg.QueryCanceled):
@@ -58,6 +65,10 @@ def _database_failure(  # noqa: PLR0911 - a table of errors, one return each
 def _taken(error: pg.UniqueViolation, singular: str) -> Failure:
     constraint = error.diag.constraint_name or ""
     table = error.diag.table_name or ""
+    if constraint == "uq_custom_field_value_unique_key":
+        key = _CUSTOM_FIELD_ID.search(error.diag.message_detail or "")
+        path = f"{singular}.custom_fields.{key[1]}" if key else f"{singular}.custom_fields"
+        return AlreadyExists(f"{path} is taken by another record.", field=path)
     if constraint.endswith("_pkey"):
         return AlreadyExists("There is such a record already.")
     field = constraint.removeprefix(f"uq_{table}_")

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import protovalidate
-from google.api import field_behavior_pb2, resource_pb2
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
@@ -71,7 +71,7 @@ def _required_check(descriptor: Descriptor, *, whole: bool) -> RequiredCheck:
     """A function that lists the paths of required fields that are not filled."""
     required: list[FieldDescriptor] = []
     nested: list[tuple[FieldDescriptor, RequiredCheck]] = []
-    is_resource = descriptor.GetOptions().HasExtension(resource_pb2.resource)
+    is_resource = _is_resource(descriptor)
     for field in descriptor.fields:
         behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
         if field_behavior_pb2.REQUIRED in behaviors and (whole or not is_resource):
@@ -91,6 +91,15 @@ def _required_check(descriptor: Descriptor, *, whole: bool) -> RequiredCheck:
         return missing
 
     return check
+
+
+def _is_resource(descriptor: Descriptor) -> bool:
+    """True for what has a name of its own; one that every service has is of no service's type."""
+    name = descriptor.fields_by_name.get("name")
+    return name is not None and (
+        field_behavior_pb2.IDENTIFIER
+        in name.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    )
 
 
 def _filled(message: Any, field: FieldDescriptor) -> bool:

@@ -67,7 +67,12 @@ async def test_personal_values_can_be_erased_from_history(customer: ServiceUnder
         contact_pb2.UpdateContactRequest(contact=renamed), metadata=ada.metadata
     )
     record = parse_name(created.name, collection="contacts", field="name")
-    await revisions.erase_personal(customer.database, CONTACTS.codec, record)
+    await revisions.erase_personal(
+        customer.database,
+        CONTACTS.codec,
+        customer.running.home.custom_fields.of("contacts"),
+        record,
+    )
     shown = await history(stub, ada, created.name)
     assert "Hopper" not in str(shown)
     assert "navy" not in str(shown)

@@ -14,7 +14,10 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit.collection import Collection
+from crmkit.custom_fields.definitions import CustomField, ResourceFields
+from crmkit.custom_fields.types import KINDS
 from crmkit.errors import InvalidArgument
+from crmkit.field_structs import plain
 from crmtransfer.formulas import guarded
 
 Read = Callable[[Any], str]
@@ -30,7 +33,9 @@ class Column:
     text: Read
 
 
-def columns_of(collection: Collection[Any], fields: Sequence[str]) -> list[Column]:
+def columns_of(
+    collection: Collection[Any], fields: Sequence[str], custom: ResourceFields
+) -> list[Column]:
     """The columns for the fields asked for, or for all where none are.
 
     Raises:
@@ -41,6 +46,13 @@ def columns_of(collection: Collection[Any], fields: Sequence[str]) -> list[Colum
     columns: list[Column] = []
     for index, path in enumerate(fields or known):
         head, _, rest = path.partition(".")
+        if head == "custom_fields":
+            found = list(_custom_columns(custom, rest))
+            if not found and rest:
+                msg = f"There is no field {path} to export."
+                raise _invalid(msg, index)
+            columns += [c for c in found if c.path not in {known.path for known in columns}]
+            continue
         if head != "name" and head not in collection.codec.fields:
             msg = f"There is no field {path} to export."
             raise _invalid(msg, index)
@@ -53,6 +65,23 @@ def columns_of(collection: Collection[Any], fields: Sequence[str]) -> list[Colum
             raise _invalid(msg, index)
         columns += found
     return columns
+
+
+def _custom_columns(custom: ResourceFields, field_id: str) -> Iterator[Column]:
+    for field in custom.by_id.values():
+        if field_id in {"", field.field_id}:
+            yield Column(f"custom_fields.{field.field_id}", _custom(field))
+
+
+def _custom(field: CustomField) -> Read:
+    def read(message: Any) -> str:
+        value = message.custom_fields.fields.get(field.field_id)
+        if value is None:
+            return ""
+        written = KINDS[field.type].to_text(plain(value))
+        return guarded(written) if field.type == "TEXT" else written
+
+    return read
 
 
 def _invalid(message: str, index: int) -> InvalidArgument:

@@ -75,7 +75,9 @@ class ExportJob:
 
     async def _run(self, home: Home, run: runs.Run) -> None:
         collection = self._collections[run.specification.resource]
-        work = _Work(home, collection, columns_of(collection, run.specification.fields))
+        custom = home.custom_fields.of(collection.name)
+        columns = columns_of(collection, run.specification.fields, custom)
+        work = _Work(home, collection, columns)
         total = await work.count(run)
         async with home.database.transaction() as tx:
             await runs.begin(tx, run.id, total)
@@ -107,7 +109,7 @@ class _Work:
         conditions = [
             compile_filter(
                 run.specification.filter,
-                collection.listing.filter_fields,
+                collection.listing.filter_fields | collection.listing.custom(call).filters,
                 zone=call.organization.zone,
             ),
             scope_condition(collection.table, scope),

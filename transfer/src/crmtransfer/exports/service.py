@@ -12,11 +12,10 @@ from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound, Violation
-from crmkit.filters import compile_filter
 from crmkit.ids import uuid7
 from crmkit.jobs import JobHandler, enqueue
 from crmkit.names import parse_name
-from crmkit.paging import Order, parse_order_by
+from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import EXPORT
 from crmtransfer.exports import runs
@@ -48,7 +47,7 @@ class ExportService:
             msg = f"{wanted.resource} cannot be exported here; what can is {known}."
             raise InvalidArgument(msg, field="export.resource")
         call.principal.require(collection.permission("list"))
-        _check(collection, wanted)
+        _check(call, collection, wanted)
         await runs.delete_files(call.home.database, call.now - _KEPT_FOR)
         specification = export_pb2.Export(
             resource=wanted.resource,
@@ -116,12 +115,11 @@ class ExportService:
             raise FailedPrecondition(msg, reason="EXPORT_EXPIRED")
 
 
-def _check(collection: Collection[Any], wanted: export_pb2.Export) -> None:
+def _check(call: Call, collection: Collection[Any], wanted: export_pb2.Export) -> None:
     """Raises InvalidArgument, with the fault's place in the request."""
-    columns_of(collection, wanted.fields)
+    columns_of(collection, wanted.fields, call.home.custom_fields.of(collection.name))
     try:
-        compile_filter(wanted.filter, collection.listing.filter_fields)
-        parse_order_by(wanted.order_by, collection.listing.order_fields)
+        collection.listing.check(call, wanted.filter, wanted.order_by)
     except InvalidArgument as error:
         violations = [Violation(f"export.{v.field}", v.description) for v in error.violations]
         raise InvalidArgument(

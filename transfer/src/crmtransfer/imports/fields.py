@@ -45,6 +45,7 @@ class Target:
         several: True where the text holds several values, divided by semicolons.
         group: The composed value it is a part of, `lines.unit_price`; empty if it is none.
         follows: True where it says nothing alone: a currency without an amount.
+        custom: True for a custom field: `field` then names that one alone.
     """
 
     path: str
@@ -55,6 +56,7 @@ class Target:
     several: bool = False
     group: str = ""
     follows: bool = False
+    custom: bool = False
 
 
 def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
@@ -67,7 +69,7 @@ def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
     """
     head, _, rest = path.partition(".")
     field = message.DESCRIPTOR.fields_by_name.get(head)
-    if field is None:
+    if field is None or head == "custom_fields":
         raise _no_such(path)
     behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
     part = _part(field, rest, path, zone)

@@ -63,7 +63,8 @@ class ImportJob:
         async with home.database.transaction() as tx:
             await runs.begin(tx, run.id, total)
         zone = home.rights.organization.zone
-        mapper = Mapper(collection, run.specification.mappings, zone)
+        custom = home.custom_fields.of(collection.name)
+        mapper = Mapper(collection, run.specification.mappings, custom, zone)
         history = creator(home, run).grants.scope(collection.permission("import_history"))
         work = Work(
             home=home,

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from crm.common.v1 import import_pb2
 from crmkit.collection import Collection
+from crmkit.custom_fields.definitions import ResourceFields
 from crmkit.errors import Failure, InvalidArgument
 from crmkit.interceptors.validation import faults
+from crmtransfer.imports.custom_fields import custom_target
 from crmtransfer.imports.fields import Target, split, target
 from crmtransfer.imports.values import BadValue
 
@@ -99,11 +101,13 @@ class Mapper:
         self,
         collection: Collection[Any],
         mappings: Sequence[import_pb2.FieldMapping],
+        custom: ResourceFields,
         zone: tzinfo = UTC,
     ) -> None:
         """Checks the mappings; raises InvalidArgument naming the one at fault; `zone` is of bare times."""
         self.collection = collection
         self._zone = zone
+        self._custom = custom
         self._importable = collection.codec.writable | collection.import_fields
         self._sources = [self._source(m, f"import.mappings[{i}]") for i, m in enumerate(mappings)]
         paths = [source.target.path for source in self._sources]
@@ -122,6 +126,9 @@ class Mapper:
         return _Source(found, mapping.column.strip(), mapping.value, translations, lookup)
 
     def _target(self, path: str, at: str) -> Target:
+        custom = custom_target(self._custom, path)
+        if custom is not None:
+            return custom
         try:
             found = target(self.collection.contract.message, path, self._zone)
         except InvalidArgument as error:
@@ -172,6 +179,10 @@ class Mapper:
         return RowMapper(self.collection, bound)
 
     def _by_name(self, name: str, index: int, allowed: frozenset[str]) -> Iterator[_Source]:
+        custom = custom_target(self._custom, name)
+        if custom is not None:
+            yield _Source(custom, name, "", {}, "", index)
+            return
         try:
             found = target(self.collection.contract.message, name, self._zone)
         except InvalidArgument:
@@ -196,7 +207,7 @@ class RowMapper:
             (self._last if waits else self._first).append(source)
         self._references = [s for s in sources if s.target.reference]
         same = [s for s in self._references if s.target.reference == collection.name]
-        self.links = [s for s in same if not s.target.required]
+        self.links = [s for s in same if not s.target.required and not s.target.custom]
 
     def wanted(
         self, rows: Sequence[Sequence[str]], *, links_only: bool = False
@@ -241,7 +252,8 @@ class RowMapper:
             place.write(draft.message, text)
         except BadValue as bad:
             dropped.add(place.field)
-            draft.message.ClearField(place.field)
+            if not place.custom:
+                draft.message.ClearField(place.field)
             # A link to a row further down is made in the end.
             if source not in self.links or bad.reason != "REFERENCE_NOT_FOUND":
                 severity = ERROR if place.required else WARNING

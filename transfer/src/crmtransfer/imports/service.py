@@ -61,7 +61,7 @@ class ImportService:
             known = ", ".join(sorted(self._collections))
             msg = f"{wanted.resource} cannot be imported here; what can is {known}."
             raise InvalidArgument(msg, field="import.resource")
-        mapper = Mapper(collection, wanted.mappings)
+        mapper = Mapper(collection, wanted.mappings, call.home.custom_fields.of(collection.name))
         _require_rights(call, collection, mapper, wanted.duplicate_policy)
         upload = parse_name(wanted.upload, collection="uploads", field="import.upload")
         if not await uploads.is_complete(call, upload):

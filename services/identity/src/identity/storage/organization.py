@@ -27,7 +27,7 @@ organization = record_table(
 )
 
 # What every record has and a singleton does not show.
-_UNUSED = frozenset({"delete_time", "creator", "owner", "team", "external_id"})
+_UNUSED = frozenset({"delete_time", "creator", "owner", "team", "external_id", "custom_fields"})
 
 ORGANIZATION = Collection(
     organization_pb2.Organization, Organization, organization, private=_UNUSED

@@ -1,0 +1,1 @@
+"""Fields that an organisation adds to its records, without a change of the schema."""

@@ -1,0 +1,75 @@
+"""What must hold before a record is stored: its own rules, its references, its custom fields."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from crmkit import custom_values, picked_values, references
+from crmkit.aggregate import Record
+from crmkit.call import Call
+from crmkit.errors import Failure
+from crmkit.field_codecs import Reference
+
+
+async def prepare(
+    collection: Any,
+    call: Call,
+    entity: Record,
+    before: Record | None,
+    names: Iterable[str],
+) -> None:
+    """Raises a Failure where a record cannot be stored as it is; rules may change it.
+
+    Args:
+        collection: The `Collection` whose record it is.
+        call: The work at hand.
+        entity: The record after the change.
+        before: The record before it; None for a new one.
+        names: The fields that are new or changed.
+    """
+    entity.external_id = entity.external_id or None  # an empty one is none
+    entity.check()
+    fields = call.home.custom_fields.of(collection.name)
+    custom_values.settle(call, fields, collection.contract, entity, before)
+    await references.check(call, _references(collection, call, entity, before, frozenset(names)))
+    await collection.rule(call, entity, before)
+
+
+def _references(
+    collection: Any,
+    call: Call,
+    entity: Record,
+    before: Record | None,
+    names: frozenset[str],
+) -> list[Reference]:
+    found: list[Reference] = collection.codec.references(entity, names)
+    if entity.custom_fields:
+        fields = call.home.custom_fields.of(collection.name)
+        had = before.custom_fields if before is not None else None
+        found += custom_values.references(fields, collection.contract, entity.custom_fields, had)
+    return found
+
+
+async def prepare_many(
+    collection: Any, call: Call, entities: Sequence[Record]
+) -> list[Failure | None]:
+    """What `prepare` does, for many new records: a failure or None for each.
+
+    References take one query per collection, not per record. Rules run per record: what a rule needs
+    of other records belongs into `call.state`, which all records of the batch share.
+    """
+    writable, fields = collection.codec.writable, call.home.custom_fields.of(collection.name)
+    wanted = [_references(collection, call, entity, None, writable) for entity in entities]
+    refused = await references.failures(call, [r for of_one in wanted for r in of_one])
+    outcomes: list[Failure | None] = []
+    for entity, of_one in zip(entities, wanted, strict=True):
+        failure = next((refused[r] for r in of_one if r in refused), None)
+        try:
+            if failure is None:
+                picked_values.settle(call, collection.codec, entity)
+                entity.check()
+                custom_values.settle(call, fields, collection.contract, entity, None)
+                await collection.rule(call, entity, None)
+        except Failure as error:
+            failure = error
+        outcomes.append(failure)
+    return outcomes
