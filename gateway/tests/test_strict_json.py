@@ -36,6 +36,8 @@ def test_what_fits_passes(body: dict[str, Any]) -> None:
 def test_an_empty_body_is_an_empty_message() -> None:
     check_body(b"", ACCOUNT)
     check_body(b" \n", ACCOUNT)
+    with pytest.raises(BadBodyError, match="empty: a JSON object"):
+        check_body(b" ", ACCOUNT, "account")
 
 
 BAD: list[tuple[bytes, str, str]] = [
@@ -62,7 +64,18 @@ BAD: list[tuple[bytes, str, str]] = [
     (b'{"display_name": 7}', "INVALID_FIELD", "account.display_name"),
     (b'{"display_name": ["x"]}', "INVALID_FIELD", "account.display_name"),
     (b'{"display_name": {"x": 1}}', "INVALID_FIELD", "account.display_name"),
-    (b'{"display_name": "\\ud800"}', "INVALID_FIELD", "account.display_name"),
+    (b'{"display_name": "\\ud800"}', "INVALID_JSON", "account.display_name"),
+    (b'{"display_name": "\\uDFFFx"}', "INVALID_JSON", "account.display_name"),
+    (b'{"\\ud800": 1}', "INVALID_JSON", "account.\\ud800"),
+    (b'{"\\ud800": 1, "\\ud800": 2}', "INVALID_JSON", "\\ud800"),
+    (b'{"labels": {"\\ud800": "x"}}', "INVALID_JSON", "account.labels.\\ud800"),
+    (b'{"kind": "\\ud800"}', "INVALID_JSON", "account.kind"),
+    (b'{"create_time": "\\ud800"}', "INVALID_JSON", "account.create_time"),
+    (
+        b'{"emails": [{"address": "a"}, {"address": "\\ud800"}]}',
+        "INVALID_JSON",
+        "account.emails[1].address",
+    ),
     (b'{"kind": "MARTIAN"}', "INVALID_FIELD", "account.kind"),
     (b'{"kind": "person"}', "INVALID_FIELD", "account.kind"),
     (b'{"kind": 99}', "INVALID_FIELD", "account.kind"),
@@ -125,13 +138,14 @@ def test_many_wrong_fields_are_named_but_not_without_end() -> None:
     assert len(refused.value.violations) == 50
 
 
+_TEXT = st.text() | st.text(st.characters(categories=["Cs"]), max_size=3)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from([f.name for f in ACCOUNT.fields_by_name["account"].message_type.fields])
-            | st.text(),
+            | _TEXT,
             inner,
             max_size=4,
         )
@@ -147,4 +161,5 @@ def test_nothing_but_a_refusal_escapes(value: Any) -> None:
         try:
             check_body(body, message, field)
         except BadBodyError as error:
+            json.dumps(error.violations, ensure_ascii=False).encode()
             assert error.violations  # noqa: PT017  the only error allowed

@@ -15,7 +15,6 @@ from pathlib import Path
 import grpc
 import uvicorn
 from google.rpc import code_pb2
-from grpc_health.v1 import health_pb2_grpc
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -152,7 +151,7 @@ async def _http_error(request: Request, error: Exception) -> Response:  # noqa: 
 
 async def _start_grpc(settings: EdgeSettings, upstreams: Upstreams) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(maximum_concurrent_rpcs=MAX_CALLS, options=_GRPC_OPTIONS)
-    health_pb2_grpc.add_HealthServicer_to_server(SystemHealth(route_table(), upstreams), server)
+    SystemHealth(route_table(), upstreams).add_to(server)
     if settings.reflection:
         add_reflection(server, route_table())
     try:

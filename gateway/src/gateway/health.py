@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from google.rpc import code_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from gateway.messages import one_message, refuse
 from gateway.routes import RouteTable
 from gateway.upstreams import Upstreams
 
 WATCH_SECONDS = 2.0
-_Response = health_pb2.HealthCheckResponse
 
 
-class SystemHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped library
+class SystemHealth:
     """Health of everything (the empty name), of a service (`customer`) and of a gRPC service."""
 
     def __init__(self, routes: RouteTable, upstreams: Upstreams) -> None:
@@ -22,40 +25,43 @@ class SystemHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # unt
         self._owner = {rule.grpc_service: rule.service for rule in routes.rules}
         self._owner |= {name: name for name in upstreams.services}
 
-    async def Check(  # noqa: N802
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.aio.ServicerContext[
-            health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
-        ],
-    ) -> health_pb2.HealthCheckResponse:
-        """Whether the named service serves now; NOT_FOUND for an unknown name."""
-        status = await self._status(request.service)
-        if status == _Response.SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return _Response(status=status)
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Offers `Check` and `Watch` on `server`."""
+        serializer = HealthCheckResponse.SerializeToString
+        methods: dict[str, Any] = {
+            "Check": grpc.stream_unary_rpc_method_handler(self.check, None, serializer),
+            "Watch": grpc.stream_stream_rpc_method_handler(self.watch, None, serializer),
+        }
+        name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
 
-    async def Watch(  # noqa: N802
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.aio.ServicerContext[  # noqa: ARG002
-            health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
-        ],
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+    async def check(self, pieces: AsyncIterator[bytes], context: Any) -> HealthCheckResponse:
+        """Whether the named service serves now; NOT_FOUND for an unknown name."""
+        request = await one_message(pieces, health_pb2.HealthCheckRequest, context)
+        status = await self._status(request.service)
+        if status == HealthCheckResponse.SERVICE_UNKNOWN:
+            message = "There is no such service."
+            await refuse(context, message, code_pb2.NOT_FOUND, "SERVICE_UNKNOWN")
+        return HealthCheckResponse(status=status)
+
+    async def watch(
+        self, pieces: AsyncIterator[bytes], context: Any
+    ) -> AsyncIterator[HealthCheckResponse]:
         """The status now and whenever it changes."""
+        request = await one_message(pieces, health_pb2.HealthCheckRequest, context)
         last: int | None = None
         while True:
             status = await self._status(request.service)
             if status != last:
-                yield _Response(status=status)
+                yield HealthCheckResponse(status=status)
             last = status
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _status(self, name: str) -> health_pb2.HealthCheckResponse.ServingStatus.ValueType:
+    async def _status(self, name: str) -> HealthCheckResponse.ServingStatus.ValueType:
         if not name:
             serving = all((await self._upstreams.all_serving()).values())
         elif name in self._owner:
             serving = await self._upstreams.is_serving(self._owner[name])
         else:
-            return _Response.SERVICE_UNKNOWN
-        return _Response.SERVING if serving else _Response.NOT_SERVING
+            return HealthCheckResponse.SERVICE_UNKNOWN
+        return HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING

@@ -1,5 +1,6 @@
 """gRPC reflection (v1 and v1alpha) over the built contracts, for grpcurl and its like."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -8,6 +9,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gateway.descriptors import descriptor_set
+from gateway.messages import messages
 from gateway.routes import RouteTable
 
 _ALPHA = "grpc.reflection.v1alpha"
@@ -23,10 +25,15 @@ def add_reflection(server: grpc.aio.Server, routes: RouteTable) -> None:
         f"{_STABLE}.ServerReflection",
     ]
     servicer: Any = reflection.aio.ReflectionServicer(names, pool=_pool())
+
+    async def answer(pieces: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+        requests = messages(pieces, reflection_pb2.ServerReflectionRequest, context)
+        async for response in servicer.ServerReflectionInfo(requests, context):
+            yield response
+
     # The two versions differ in their package only; the messages are the same on the wire.
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+    handler: Any = grpc.stream_stream_rpc_method_handler(
+        answer,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     for package in (_ALPHA, _STABLE):

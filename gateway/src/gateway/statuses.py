@@ -52,8 +52,14 @@ def status_json(
 
 
 def status_header(code: int, reason: str, message: str) -> str:
-    """The value of `grpc-status-details-bin` that says the same to a gRPC caller."""
+    """The value of `grpc-status-details-bin` that says the same to a gRPC caller, in base64."""
+    return base64.b64encode(status_bytes(code, reason, message)).decode().rstrip("=")
+
+
+def status_bytes(code: int, reason: str, message: str) -> bytes:
+    """The same as bytes, for a gRPC library."""
     details = any_pb2.Any()
     details.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
     status = status_pb2.Status(code=code, message=message, details=[details])
-    return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
+    serialized: bytes = status.SerializeToString(deterministic=True)
+    return serialized

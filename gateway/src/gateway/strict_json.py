@@ -27,6 +27,8 @@ from gateway.json_scalars import scalar_problem
 
 MAX_DEPTH = 100
 MAX_VIOLATIONS = 50
+MAX_SHOWN = 200
+_HALF_PAIR = "contains half of a surrogate pair"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 # Well-known types have a JSON form of their own, which the protobuf library knows.
@@ -72,50 +74,83 @@ class BadBodyError(Exception):
 def check_body(body: bytes, message: descriptor.Descriptor, field: str = "*") -> None:
     """Checks that `body` is JSON for `message`, or for its field `field`.
 
-    An empty body is an empty message. Field paths in the error start at `message`.
+    An empty body is an empty message, but no field. Field paths in the error start at `message`.
 
     Raises:
         BadBodyError: it is not.
     """
     if not body.strip():
-        return
-    value = _parse(body)
+        if field == "*":
+            return
+        raise _not_json(text="The body is empty: a JSON object is expected.")
+    root = "" if field == "*" else field
+    value = _parse(body, root)
     checker = _Checker()
     if field == "*":
         checker.message(value, message, "", 1)
     else:
-        checker.field(value, message.fields_by_name[field], field, 1)
+        checker.field(value, message.fields_by_name[field], root, 1)
     if checker.problems:
         unknown = any(reason == "UNKNOWN_FIELD" for reason, _, _ in checker.problems)
         violations = [(path, text) for _, path, text in checker.problems]
         raise BadBodyError("UNKNOWN_FIELD" if unknown else "INVALID_FIELD", violations)
 
 
-def _parse(body: bytes) -> object:
+def _parse(body: bytes, root: str) -> object:
     def refuse_constant(name: str) -> NoReturn:
         message = f"{name} is not JSON"
         raise ValueError(message)
 
     try:
-        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=refuse_constant)
+        text = body.decode()
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=refuse_constant)
+        if "\\ud" in text.lower():
+            _refuse_half_pairs(value, root)
     except RecursionError as error:
         raise _too_deep() from error
     except UnicodeDecodeError as error:
-        raise _not_json(text=f"not UTF-8 at byte {error.start}") from error
+        raise _not_json(text=f"The body is not UTF-8 at byte {error.start}.") from error
     except ValueError as error:
-        raise _not_json(text=str(error)) from error
+        raise _not_json(text=f"The body is not JSON: {error}.") from error
+    return value
+
+
+def _refuse_half_pairs(value: object, path: str) -> None:
+    """JSON can write half of a surrogate pair, which is no character: nothing could store it."""
+    if isinstance(value, str):
+        if _is_broken(value):
+            raise _not_json(field=path, text=_HALF_PAIR)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            _refuse_half_pairs(member, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            where = _join(path, key)
+            if _is_broken(key):
+                raise _not_json(field=where, text=_HALF_PAIR)
+            _refuse_half_pairs(member, where)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         doubled, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise _not_json(field=doubled[:200], text="the key appears twice")
+        raise _not_json(field=_join("", doubled), text="the key appears twice")
     return result
 
 
+def _is_broken(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _join(path: str, key: str) -> str:
+    """The path of a member, fit to be shown: short, and with broken characters spelt out."""
+    shown = key[:MAX_SHOWN].encode(errors="backslashreplace").decode()
+    return f"{path}.{shown}" if path else shown
+
+
 def _too_deep() -> BadBodyError:
-    return _not_json(text=f"nested deeper than {MAX_DEPTH}")
+    return _not_json(text=f"The body is nested deeper than {MAX_DEPTH}.")
 
 
 def _not_json(*, text: str, field: str = "") -> BadBodyError:
@@ -160,7 +195,7 @@ class _Checker:
     ) -> None:
         chosen: dict[str, str] = {}
         for key, member in value.items():
-            where = f"{path}.{key[:200]}" if path else key[:200]
+            where = _join(path, key)
             field = message.fields_by_name.get(key)
             if field is None:
                 self._unknown(message, key, where)
@@ -178,7 +213,7 @@ class _Checker:
             return
         keys, values = entry.fields_by_name["key"], entry.fields_by_name["value"]
         for key, member in value.items():
-            where = f"{path}.{key[:200]}"
+            where = _join(path, key)
             if problem := scalar_problem(key, keys, as_map_key=True):
                 self._refuse(where, f"the key {problem}")
             if member is None and values.message_type is None:
@@ -232,7 +267,7 @@ class _Checker:
         self._add("UNKNOWN_FIELD", path, f"unknown field{hint}")
 
     def _refuse(self, path: str, text: str) -> None:
-        self._add("INVALID_FIELD", path, text)
+        self._add("INVALID_FIELD", path, text if path else f"The body {text}.")
 
     def _add(self, reason: str, path: str, text: str) -> None:
         if len(self.problems) < MAX_VIOLATIONS:

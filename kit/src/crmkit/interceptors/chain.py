@@ -37,16 +37,19 @@ class Surroundings:
 def rpc_handler(
     method: Method, function: Function, around: Surroundings
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    """The gRPC handler of a method; requests arrive as bytes, so that broken ones get an answer."""
+    """The gRPC handler of a method; requests arrive as bytes, so that broken ones get an answer.
+
+    To the library every method takes a stream: a single message that never comes, it never answers.
+    """
     serializer = method.output.SerializeToString
     if method.client_streaming:
         behavior = _client_streaming(method, function, around)
         return grpc.stream_unary_rpc_method_handler(behavior, None, serializer)
     if method.server_streaming:
         stream = _server_streaming(method, function, around)
-        return grpc.unary_stream_rpc_method_handler(stream, None, serializer)
+        return grpc.stream_stream_rpc_method_handler(stream, None, serializer)
     behavior = _unary(method, _transactional(method, function), around)
-    return grpc.unary_unary_rpc_method_handler(behavior, None, serializer)
+    return grpc.stream_unary_rpc_method_handler(behavior, None, serializer)
 
 
 def _transactional(method: Method, function: Function) -> Callable[[Any, Call], Awaitable[Any]]:
@@ -60,7 +63,10 @@ async def _admit(around: Surroundings, call: Call) -> None:
     authorize(call)
 
 
-def _parse(method: Method, data: bytes) -> Any:
+def _parse(method: Method, data: bytes | None) -> Any:
+    if data is None:
+        msg = "There is no message, or it ends early."
+        raise InvalidArgument(msg, reason="MALFORMED_MESSAGE")
     try:
         return method.input.FromString(data)
     except DecodeError:
@@ -73,16 +79,21 @@ def _unary(
 ) -> Any:
     validate = validator(method)
 
-    async def answer(data: bytes, call: Call, seconds: float) -> Any:
+    async def answer(data: bytes | None, call: Call, seconds: float) -> Any:
         await _admit(around, call)
         request = _parse(method, data)
-        refuse_nul(request, data)
+        refuse_nul(request, data or b"")
         validate(request)
         apply_if_match(request, call)
         async with asyncio.timeout(seconds):
             return await handler(request, call)
 
-    return _guarded(method, around, answer)
+    guarded = _guarded(method, around, answer)
+
+    async def behavior(messages: AsyncIterator[bytes], context: Any) -> Any:
+        return await guarded(await anext(messages, None), context)
+
+    return behavior
 
 
 def _client_streaming(method: Method, function: Function, around: Surroundings) -> Any:
@@ -130,7 +141,8 @@ def _guarded(
 def _server_streaming(method: Method, function: Function, around: Surroundings) -> Any:
     validate, recorder = validator(method), Recorder(method)
 
-    async def behavior(data: bytes, context: Any) -> AsyncIterator[Any]:
+    async def behavior(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+        data = await anext(messages, None)
         started, status = time.perf_counter(), "OK"
         call = call_of(method, context, around.home)
 
@@ -144,7 +156,7 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
             try:
                 await _admit(around, call)
                 request = _parse(method, data)
-                refuse_nul(request, data)
+                refuse_nul(request, data or b"")
                 validate(request)
                 async for response in function(request, call):
                     if call.response_headers:  # once, before the first message

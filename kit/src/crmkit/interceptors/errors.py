@@ -1,5 +1,6 @@
 """Errors: failures become statuses with `google.rpc.ErrorInfo`; nothing else leaves the process."""
 
+import math
 import re
 from typing import Any, NoReturn
 
@@ -107,8 +108,11 @@ async def abort(context: Any, failure: Failure, service: str, call: Call | None)
     """Ends the request with the failure's status."""
     request_id = call.correlation_id if call else ""
     details = status_details(failure, service, request_id)
+    trailers: tuple[tuple[str, str | bytes], ...] = ((_DETAILS, details),)
+    if failure.retry_after is not None:  # over REST the trailers of an error are headers
+        trailers = (*trailers, ("retry-after", str(max(1, math.ceil(failure.retry_after)))))
     code = grpc.StatusCode[failure.status]
-    await context.abort(code, failure.message, ((_DETAILS, details),))
+    await context.abort(code, failure.message, trailers)
     raise AssertionError  # abort does not return
 
 
