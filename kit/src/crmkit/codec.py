@@ -7,6 +7,7 @@ resource and refuses to start where a field has no counterpart. How one field is
 
 from copy import copy
 from dataclasses import MISSING, fields
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
@@ -76,6 +77,10 @@ class Codec(Generic[E]):
         self._attributes = tuple(
             name for name in hints if name != "events" and not name.startswith("_")
         )
+        self._take = attrgetter(*self._attributes)
+        self._unshown = tuple(name for name in self._attributes if name not in self.fields)
+        # Of the other fields the column's value is the attribute itself.
+        self._stores = tuple((n, f.store) for n, f in self.fields.items() if f.load is not None)
         self._loaders = tuple(
             (name, self.fields[name].load if name in self.fields else None, self._width(name))
             for name in self._attributes
@@ -86,11 +91,9 @@ class Codec(Generic[E]):
         self._referring = [(n, f.references) for n, f in self.fields.items() if f.references]
         self.pick_lists = [(n, f.pick_list) for n, f in self.fields.items() if f.pick_list]
         self._plain = [(n, f.write) for n, f in self.fields.items()]
-        self._event = [
-            (n, f.write, f.personal_if)
-            for n, f in self.fields.items()
-            if not f.personal and n != "custom_fields"
-        ]
+        told = {n: f for n, f in self.fields.items() if not f.personal and n != "custom_fields"}
+        self._take_event = attrgetter(*told)
+        self._event = [(f.write, f.personal_if) for f in told.values()]
         self.writable = frozenset(n for n, f in self.fields.items() if f.writable)
         self.required = frozenset(n for n, f in self.fields.items() if f.required)
 
@@ -153,8 +156,8 @@ class Codec(Generic[E]):
     def write_event(self, entity: E, message: Any) -> None:
         """Fills the record into an event: everything but personal data and custom fields."""
         self._write_identity(entity, message)
-        for name, write, personal_if in self._event:
-            value = getattr(entity, name)
+        values = self._take_event(entity)
+        for (write, personal_if), value in zip(self._event, values, strict=True):
             if value is None or (personal_if and getattr(entity, personal_if[0]) == personal_if[1]):
                 continue
             write(message, value)
@@ -193,14 +196,12 @@ class Codec(Generic[E]):
 
     def to_row(self, entity: E) -> dict[str, Any]:
         """The record as statement parameters, by column."""
-        row: dict[str, Any] = {}
-        for name in self._attributes:
-            field = self.fields.get(name)
-            if field is None:
-                value = getattr(entity, name)
-                row[name] = Jsonb(value) if isinstance(value, dict) else value
-            else:
-                field.store(row, getattr(entity, name))
+        row: dict[str, Any] = dict(zip(self._attributes, self._take(entity), strict=True))
+        for name, store in self._stores:
+            store(row, row[name])
+        for name in self._unshown:
+            if isinstance(row[name], dict):
+                row[name] = Jsonb(row[name])
         return row
 
     def changed_fields(self, before: dict[str, Any], after: dict[str, Any]) -> list[str]:

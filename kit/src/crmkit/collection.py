@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from crmkit.names import parse_name
 from crmkit.preparing import prepare, prepare_many
 from crmkit.publishing import publish, publish_new
 from crmkit.revisions import changes_between, first_changes
-from crmkit.statements import Statement, compile_statement
+from crmkit.statements import Statement, compile_statement, copy_target
 
 E = TypeVar("E", bound=Record)
 Rule = Callable[[Call, E, E | None], Awaitable[None]]
@@ -92,6 +93,8 @@ class Collection(Generic[E]):
         self._batch_lock = compile_statement(by_ids.order_by(table.c.id).with_for_update())
         values = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns}
         self._insert = compile_statement(table.insert().values(values))
+        self._copy = copy_target(table, columns)
+        self._in_order = itemgetter(*(column.name for column in columns))
         self._update = lru_cache(maxsize=512)(self._compile_update)
 
     # -- scope
@@ -240,9 +243,8 @@ class Collection(Generic[E]):
 
     async def insert_many(self, call: Call, entities: Sequence[E]) -> None:
         """Stores many new records, already prepared with `prepare_many`, with COPY."""
-        columns = [column.name for column in self.codec.columns]
         rows = [self.codec.to_row(entity) for entity in entities]
-        await call.tx.copy(self.table.name, columns, [tuple(r[c] for c in columns) for r in rows])
+        await call.tx.copy(self._copy, map(self._in_order, rows))
         await store_many(call, self.name, entities)
         changes = [first_changes(self.codec, row) for row in rows]
         await publish_new(self.codec, call, entities, changes)

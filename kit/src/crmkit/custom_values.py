@@ -15,13 +15,14 @@ from crmkit.custom_fields.types import KINDS, reference_id, unique_key
 from crmkit.db import Transaction
 from crmkit.errors import InvalidArgument, Violation
 from crmkit.field_codecs import Reference
-from crmkit.statements import compile_statement
+from crmkit.statements import compile_statement, copy_target
 
 Values = dict[str, Any]
 R = TypeVar("R", bound=Record)
 
 _COLUMNS = tuple(column.name for column in CUSTOM_FIELD_VALUE.columns)
 _EMPTY = dict.fromkeys(_COLUMNS)
+_COPY = copy_target(CUSTOM_FIELD_VALUE, list(CUSTOM_FIELD_VALUE.columns))
 _BIND = {c.name: sa.bindparam(c.name, type_=c.type) for c in CUSTOM_FIELD_VALUE.columns}
 _INSERT = compile_statement(CUSTOM_FIELD_VALUE.insert().values(_BIND))
 _RECORD = sa.bindparam("record", type_=sa.Uuid)
@@ -204,7 +205,7 @@ async def store_many(call: Call, resource: str, records: Sequence[Record]) -> No
         for row in _rows(fields, record.id, record.custom_fields)
     ]
     if rows:
-        await call.tx.copy("custom_field_value", _COLUMNS, rows)
+        await call.tx.copy(_COPY, rows)
 
 
 async def forget(tx: Transaction, record: UUID) -> None:

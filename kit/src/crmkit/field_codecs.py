@@ -176,11 +176,18 @@ def _single(field: FieldDescriptor, value: Value) -> Conversion:
     name, has_presence, fill = field.name, field.has_presence, value.fill
     from_wire, to_wire = value.from_wire, value.to_wire
 
-    def put(message: Any, item: Any) -> None:
-        if fill is not None:
-            fill(getattr(message, name), item)
-        else:
-            setattr(message, name, to_wire(item))
+    def put_message(message: Any, item: Any) -> None:
+        assert fill is not None
+        fill(getattr(message, name), item)
+
+    def put_same(message: Any, item: Any) -> None:
+        setattr(message, name, item)
+
+    def put_converted(message: Any, item: Any) -> None:
+        setattr(message, name, to_wire(item))
+
+    plain = put_same if to_wire is same else put_converted
+    put = plain if fill is None else put_message
 
     def take(message: Any) -> Any:
         if has_presence and not message.HasField(name):

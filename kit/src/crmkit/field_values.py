@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -146,8 +146,12 @@ def _reference(field: FieldDescriptor, path: str) -> Value:
     def read(value: str) -> UUID | None:
         return parse_name(value, collection=collection, field=path) if value else None
 
+    @lru_cache(maxsize=1024)  # most records of a page or a batch have the same owner
+    def name(value: UUID) -> str:
+        return f"{collection}/{value}"
+
     return Value(
-        lambda value: f"{collection}/{value}", read, str, UUID,
+        name, read, str, UUID,
         None, "reference", (collection,), collection,
     )  # fmt: skip
 
@@ -163,11 +167,15 @@ def _decimal_text(value: Decimal) -> str:
     return f"{value:f}"
 
 
+@lru_cache(maxsize=1024)  # the records of one change share their time
+def _seconds_nanos(value: datetime) -> tuple[int, int]:
+    delta = value - _EPOCH
+    return delta.days * 86400 + delta.seconds, delta.microseconds * 1000
+
+
 def _timestamp(path: str) -> Value:
     def fill_time(message: Any, value: datetime) -> None:
-        delta = value - _EPOCH
-        message.seconds = delta.days * 86400 + delta.seconds
-        message.nanos = delta.microseconds * 1000
+        message.seconds, message.nanos = _seconds_nanos(value)
 
     def read_time(message: Any) -> datetime:
         if not 0 <= message.nanos < _NANOS_PER_SECOND:

@@ -1,7 +1,7 @@
 """Identifiers: time-ordered for records, derived for the steps of a saga."""
 
 import hashlib
-import secrets
+import os
 import threading
 import time
 from uuid import UUID, uuid5
@@ -23,7 +23,7 @@ def uuid7() -> UUID:
         milliseconds = time.time_ns() // 1_000_000
         _last_tick = tick = max(milliseconds << _COUNTER_BITS, _last_tick + 1)
     high = (tick >> _COUNTER_BITS) << 16 | 0x7000 | tick & 0xFFF
-    low = 0b10 << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    low = 0b10 << _RANDOM_BITS | int.from_bytes(os.urandom(8)) >> 64 - _RANDOM_BITS
     return UUID(int=high << 64 | low)
 
 

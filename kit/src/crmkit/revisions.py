@@ -24,7 +24,7 @@ from crmkit.field_codecs import FieldCodec
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import REVISION
-from crmkit.statements import Row, compile_statement
+from crmkit.statements import Row, compile_statement, copy_target
 
 Changes = dict[str, list[Any]]
 
@@ -36,6 +36,7 @@ _COLUMNS = tuple(column.name for column in REVISION.columns)
 _INSERT = compile_statement(
     REVISION.insert().values({c.name: sa.bindparam(c.name, type_=c.type) for c in REVISION.columns})
 )
+_COPY = copy_target(REVISION, list(REVISION.columns))
 _RECORD = sa.bindparam("record", type_=sa.Uuid)
 _ERASE = compile_statement(
     sa.text(
@@ -118,7 +119,7 @@ async def append(call: Call, entity: Any, event: OutboxEvent, changes: Changes) 
 async def append_many(call: Call, versions: Sequence[tuple[Any, OutboxEvent, Changes]]) -> None:
     """Appends the versions of a bulk write with COPY."""
     rows = [tuple(_row(call, *version).values()) for version in versions]
-    await call.tx.copy("revision", _COLUMNS, rows)
+    await call.tx.copy(_COPY, rows)
 
 
 async def erase_personal(

@@ -4,7 +4,8 @@ Compiling is what makes Core slow; a statement is therefore compiled when a serv
 time a filter is seen) and executed as text with parameters by psycopg.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,27 @@ def compile_statement(clause: sa.ClauseElement) -> Statement:
         is_json = bind is not None and isinstance(bind.type, JSONB)
         constants[name] = Jsonb(value) if is_json and value is not None else value
     return Statement(str(compiled), constants)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTarget:
+    """Columns of a table that COPY writes to, in PostgreSQL's binary format."""
+
+    sql: str
+    types: Sequence[str]
+
+
+def copy_target(table: sa.Table, columns: Sequence[sa.Column[Any]]) -> CopyTarget:
+    """What COPY into these columns needs to know."""
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    sql = f'COPY "{table.name}" ({names}) FROM STDIN (FORMAT BINARY)'
+    return CopyTarget(sql, [_copied_as(column.type) for column in columns])
+
+
+def _copied_as(kind: sa.types.TypeEngine[Any]) -> str:
+    """The type's bare name: `numeric` of `NUMERIC(19, 4)`."""
+    text = kind.compile(_DIALECT).lower().partition(" collate ")[0]
+    return re.sub(r"\(.*?\)", "", text)
 
 
 def record_table(name: str, metadata: sa.MetaData, *columns: sa.schema.SchemaItem) -> sa.Table:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit import contract
@@ -175,11 +176,20 @@ def unchained(feed_seq: int, row: Row) -> FeedEvent:
     return FeedEvent(**_fields(feed_seq, row))
 
 
+@lru_cache(maxsize=256)  # the events of one change share their times
+def _timestamp(value: datetime) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(value)
+    return made
+
+
 def _fields(feed_seq: int, row: Row) -> dict[str, Any]:
     fields = dict(zip(EVENT_COLUMNS, row, strict=True))
     owner, team = fields["owner"], fields["team"]
     fields["feed_seq"] = feed_seq
     fields["event_id"] = str(fields["event_id"])
+    fields["time"] = _timestamp(fields["time"])
+    fields["effective_time"] = _timestamp(fields["effective_time"])
     fields["owner"] = f"users/{owner}" if owner else ""
     fields["team"] = f"teams/{team}" if team else ""
     return fields

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from crmkit.db import Transaction
 from crmkit.schema import EVENT_COLUMNS, OUTBOX
-from crmkit.statements import compile_statement
+from crmkit.statements import compile_statement, copy_target
 
 _INSERT = compile_statement(
     sa.insert(OUTBOX)
     .values({name: sa.bindparam(name, type_=OUTBOX.c[name].type) for name in EVENT_COLUMNS})
     .inline()
 )
+_COPY = copy_target(OUTBOX, [OUTBOX.c[name] for name in EVENT_COLUMNS])
 _values = attrgetter(*EVENT_COLUMNS)
 
 
@@ -73,4 +74,4 @@ async def append(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
 
 async def append_many(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
     """Appends the many events of a bulk write with COPY."""
-    await tx.copy("outbox", EVENT_COLUMNS, [_values(event) for event in events])
+    await tx.copy(_COPY, map(_values, events))

@@ -43,13 +43,17 @@ class PullBus:
                 )  # a stream ends when its connection gets old or its source stops
                 backoff.reset()
                 await self._apply_stream()
+                continue
             except Exception as error:  # noqa: BLE001 - whatever it is, a later attempt may succeed
                 _log.log(level, "pull_failed", source=self._consumer.source, error=describe(error))
                 level = logging.WARNING
             await backoff.pause()
 
     async def _apply_stream(self) -> None:
-        """Applies what the stream brings, in the batches in which it comes; ends with an error."""
+        """Applies what the stream brings, in the batches in which it comes.
+
+        Ends with an error, or when it falls behind: whole pages then cost a fraction of single events.
+        """
         ready: asyncio.Queue[FeedEvent | Exception] = asyncio.Queue(maxsize=2 * BATCH)
         async with aclosing(
             self._consumer.puller.stream(self._consumer.status.applied_seq)
@@ -63,6 +67,8 @@ class PullBus:
                     for item in batch:
                         if isinstance(item, Exception):
                             raise item
+                    if len(batch) == BATCH:
+                        return
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)

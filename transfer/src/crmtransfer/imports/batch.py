@@ -3,6 +3,7 @@
 So a crash loses nothing and doubles nothing: rows are either written and counted, or neither.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from crmtransfer.imports.csv_reader import CsvRow
 from crmtransfer.imports.duplicates import Identity, Match, identity, matches
 from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import ERROR, WARNING, Draft, RowMapper
+from crmtransfer.imports.quick import QuickRows
 from crmtransfer.imports.runs import Tally
 
 Policy = import_pb2.Import.DuplicatePolicy
@@ -38,6 +40,8 @@ _REFUSALS = (
     pg.PipelineAborted,
     pg.InFailedSqlTransaction,
 )
+
+_ROWS_BETWEEN_PAUSES = 200
 
 
 class Stopped(Exception):  # noqa: N818 - somebody cancelled the import, or another worker took it over
@@ -52,6 +56,7 @@ class Work:
     collection: Collection[Any]
     run: runs.Run
     mapper: RowMapper
+    quick: QuickRows
     lookups: Lookups
     processed: int
     seen: set[Identity] = field(default_factory=set)  # of a run that only validates
@@ -65,16 +70,20 @@ class Work:
     async def piece(self) -> AsyncIterator[Call]:
         """A piece of this work in a transaction of its own, committed if the block ends well."""
         async with self.home.database.transaction() as tx:
-            yield Call(
-                home=self.home,
-                principal=self.principal,
-                now=clock.now(),
-                tx=tx,
-                correlation_id=self.run.name,
-                imported=True,
-                method=standard_rpc(self.collection, "Create"),
-                state={"confirmed_references": self.lookups.ids},
-            )
+            yield self.call(tx)
+
+    def call(self, tx: Transaction) -> Call:
+        """The creator's call that a piece of this work is."""
+        return Call(
+            home=self.home,
+            principal=self.principal,
+            now=clock.now(),
+            tx=tx,
+            correlation_id=self.run.name,
+            imported=True,
+            method=standard_rpc(self.collection, "Create"),
+            state={"confirmed_references": self.lookups.ids},
+        )
 
     @property
     def policy(self) -> int:
@@ -109,30 +118,50 @@ def standard_rpc(collection: Collection[Any], verb: str) -> Method | None:
     return next((m for m in contract.methods_of(service) if m.name == wanted), None)
 
 
-async def write_rows(work: Work, rows: Sequence[CsvRow]) -> None:
-    """Deals with some rows, all of them at once or, where the database refuses one, in halves.
+async def write_batches(work: Work, batches: AsyncIterator[Sequence[CsvRow]]) -> None:
+    """Deals with all rows: while the database writes a batch, the next is being understood.
 
     Raises:
         Stopped: The import was cancelled, or another worker goes on with it.
     """
+    writing: asyncio.Task[None] | None = None
     try:
-        again_at = await _write(work, rows)
+        async for rows in batches:
+            if writing is not None and work.mapper.links:
+                await writing  # these rows may refer to those
+            candidates = await _understand(work, rows)
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(_write_rows(work, rows, candidates))
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None and not writing.done():
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+
+async def _write_rows(
+    work: Work, rows: Sequence[CsvRow], candidates: list[_Candidate] | None = None
+) -> None:
+    """Deals with some rows, all of them at once or, where the database refuses one, in halves."""
+    try:
+        again_at = await _write(work, candidates or await _understand(work, rows))
     except _REFUSALS as error:
         if len(rows) == 1:
             await _refuse(work, rows[0], error)
             return
         again_at = len(rows) // 2
-        await write_rows(work, rows[:again_at])
+        await _write_rows(work, rows[:again_at])
     if again_at < len(rows):
-        await write_rows(work, rows[again_at:])
+        await _write_rows(work, rows[again_at:])
 
 
-async def _write(work: Work, rows: Sequence[CsvRow]) -> int:
+async def _write(work: Work, candidates: list[_Candidate]) -> int:
     """Writes rows, up to one with the same record as a row before it; answers how many."""
+    if work.policy == Policy.UPDATE:
+        candidates = _until_repetition(candidates)
     async with work.piece() as call:
-        candidates = await _understand(work, call, rows)
-        if work.policy == Policy.UPDATE:
-            candidates = _until_repetition(candidates)
         await lock(work, call.tx)
         new = await _sort_out(work, call, candidates)
         tally = await _store(work, call, candidates, new)
@@ -151,10 +180,16 @@ async def lock(work: Work, tx: Transaction) -> None:
         raise Stopped
 
 
-async def _understand(work: Work, call: Call, rows: Sequence[CsvRow]) -> list[_Candidate]:
+async def _understand(work: Work, rows: Sequence[CsvRow]) -> list[_Candidate]:
     """Turns rows into records as far as possible; nothing is written and no transaction open."""
+    call = work.call(Transaction(work.home.database))  # never begun
     await work.lookups.learn(call, work.mapper.wanted([r.cells for r in rows if not r.problem]))
-    return [_candidate(work, call, row) for row in rows]
+    candidates = []
+    for index, row in enumerate(rows):
+        if index % _ROWS_BETWEEN_PAUSES == 0:
+            await asyncio.sleep(0)  # others of this process have their turn
+        candidates.append(_candidate(work, call, row))
+    return candidates
 
 
 def _candidate(work: Work, call: Call, row: CsvRow) -> _Candidate:
@@ -162,8 +197,12 @@ def _candidate(work: Work, call: Call, row: CsvRow) -> _Candidate:
         candidate = _Candidate(Draft(row.number, None), {})
         candidate.draft.note("", "MALFORMED_ROW", row.problem, ERROR)
         return candidate
-    draft = work.mapper.draft(row.number, row.cells, work.lookups.resolve)
-    candidate = _Candidate(draft, work.mapper.values(draft))
+    values = work.quick.values(row.cells, work.lookups.resolve)
+    draft = Draft(row.number, None)
+    if values is None:
+        draft = work.mapper.draft(row.number, row.cells, work.lookups.resolve)
+        values = work.mapper.values(draft)
+    candidate = _Candidate(draft, values)
     if not draft.failed:
         try:
             record_id = uuid7_of(work.run.id, row.number)

@@ -16,14 +16,16 @@ from crmkit.errors import InvalidArgument
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
 from crmtransfer.imports import runs, uploads
-from crmtransfer.imports.batch import Stopped, Work, creator, write_rows
+from crmtransfer.imports.batch import Stopped, Work, creator, write_batches
 from crmtransfer.imports.csv_reader import CsvReader, CsvRow
 from crmtransfer.imports.links import link_rows
 from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import Mapper
+from crmtransfer.imports.quick import QuickRows
 
 MAX_ROWS = 1_000_000
-BATCH_ROWS = 500
+BATCH_ROWS = 1000
+_LINKED_ROWS = 200  # each is a change of its own: a transaction of more holds its locks too long
 _log = structlog.get_logger("crm.imports")
 
 
@@ -66,18 +68,20 @@ class ImportJob:
         custom = home.custom_fields.of(collection.name)
         mapper = Mapper(collection, run.specification.mappings, custom, zone)
         history = creator(home, run).grants.scope(collection.permission("import_history"))
+        bound = mapper.bind(header, history=bool(history))
         work = Work(
             home=home,
             collection=collection,
             run=run,
-            mapper=mapper.bind(header, history=bool(history)),
+            mapper=bound,
+            quick=QuickRows(bound),
             lookups=Lookups(self._collections, growing=collection.name),
             processed=run.processed_rows,
         )
-        async for rows in _batches(home.database, run, skip=run.processed_rows):
-            await write_rows(work, rows)
+        behind = _batches(home.database, run, BATCH_ROWS, skip=run.processed_rows)
+        await write_batches(work, behind)
         if work.mapper.links and not run.specification.validate_only:
-            async for rows in _batches(home.database, run):
+            async for rows in _batches(home.database, run, _LINKED_ROWS):
                 await link_rows(work, rows)
 
 
@@ -93,15 +97,17 @@ async def _survey(database: Database, run: runs.Run) -> tuple[list[str], int]:
     return reader.header, total
 
 
-async def _batches(database: Database, run: runs.Run, skip: int = 0) -> AsyncIterator[list[CsvRow]]:
-    """The file's rows behind the first `skip`."""
+async def _batches(
+    database: Database, run: runs.Run, size: int, skip: int = 0
+) -> AsyncIterator[list[CsvRow]]:
+    """The file's rows behind the first `skip`, so many at a time."""
     waiting: list[CsvRow] = []
     async for row in _rows(database, run.upload):
         if skip:
             skip -= 1
             continue
         waiting.append(row)
-        if len(waiting) == BATCH_ROWS:
+        if len(waiting) == size:
             yield waiting
             waiting = []
     if waiting:

@@ -44,7 +44,7 @@ class Draft:
     @property
     def failed(self) -> bool:
         """True once the row cannot become a record."""
-        return any(issue.severity == ERROR for issue in self.issues)
+        return bool(self.issues) and any(issue.severity == ERROR for issue in self.issues)
 
     def note(self, path: str, reason: str, message: str, severity: str) -> None:
         """Adds an issue."""
@@ -52,7 +52,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """One mapping: where the text comes from and where it goes."""
 
     target: Target
@@ -72,9 +72,10 @@ class _Source:
     def keys(self, text: str) -> list[tuple[Key, str]]:
         """What must be looked up to understand the text."""
         texts = split(text) if self.target.several else [text]
-        return [(self._key(item), item) for item in texts]
+        return [(self.key(item), item) for item in texts]
 
-    def _key(self, text: str) -> Key:
+    def key(self, text: str) -> Key:
+        """What a reference's text is looked up by."""
         collection = self.target.reference
         if self.lookup:
             return collection, self.lookup
@@ -84,6 +85,14 @@ class _Source:
 def _top(path: str) -> str:
     """The resource's own field of a path: `lines` of `lines[0].product`."""
     return path.partition(".")[0].partition("[")[0]
+
+
+def _refuse_halves(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        msg = "The text has half of a character."
+        raise BadValue(msg) from None
 
 
 def _is_name(text: str, collection: str) -> bool:
@@ -116,14 +125,14 @@ class Mapper:
                 msg = f"The field {path} is mapped twice."
                 raise InvalidArgument(msg, field=f"import.mappings[{index}].field")
 
-    def _source(self, mapping: import_pb2.FieldMapping, at: str) -> _Source:
+    def _source(self, mapping: import_pb2.FieldMapping, at: str) -> Source:
         found = self._target(mapping.field, f"{at}.field")
         if bool(mapping.column) == bool(mapping.value):
             msg = f"{mapping.field} needs a column or a fixed value, not both."
             raise InvalidArgument(msg, field=f"{at}.column")
         lookup = self._lookup(found, mapping.lookup, f"{at}.lookup")
         translations = dict(mapping.translations)
-        return _Source(found, mapping.column.strip(), mapping.value, translations, lookup)
+        return Source(found, mapping.column.strip(), mapping.value, translations, lookup)
 
     def _target(self, path: str, at: str) -> Target:
         custom = custom_target(self._custom, path)
@@ -170,7 +179,7 @@ class Mapper:
                     msg[:2000], reason="COLUMN_NOT_FOUND", field="import.mappings"
                 )
             index = places[s.column] if s.column else -1
-            bound.append(_Source(s.target, s.column, s.value, s.translations, s.lookup, index))
+            bound.append(Source(s.target, s.column, s.value, s.translations, s.lookup, index))
         mapped = {s.column for s in bound} | {s.target.path for s in bound}
         allowed = self._importable if history else self.collection.codec.writable
         for name, index in places.items():
@@ -178,29 +187,30 @@ class Mapper:
                 bound += self._by_name(name, index, allowed)
         return RowMapper(self.collection, bound)
 
-    def _by_name(self, name: str, index: int, allowed: frozenset[str]) -> Iterator[_Source]:
+    def _by_name(self, name: str, index: int, allowed: frozenset[str]) -> Iterator[Source]:
         custom = custom_target(self._custom, name)
         if custom is not None:
-            yield _Source(custom, name, "", {}, "", index)
+            yield Source(custom, name, "", {}, "", index)
             return
         try:
             found = target(self.collection.contract.message, name, self._zone)
         except InvalidArgument:
             return
         if found.field in allowed:
-            yield _Source(found, name, "", {}, "", index)
+            yield Source(found, name, "", {}, "", index)
 
 
 class RowMapper:
     """Turns rows of one file into drafts of records."""
 
-    def __init__(self, collection: Collection[Any], sources: Sequence[_Source]) -> None:
+    def __init__(self, collection: Collection[Any], sources: Sequence[Source]) -> None:
         self.collection = collection
+        self.sources = sources
         self._importable = collection.codec.writable | collection.import_fields
         groups = {s.target.group for s in sources if s.index >= 0 and not s.target.follows}
         # What only completes another value comes last and counts only where that value is there.
-        self._first: list[_Source] = []
-        self._last: list[_Source] = []
+        self._first: list[Source] = []
+        self._last: list[Source] = []
         for source in sources:
             group = source.target.group
             waits = group in groups and (source.index < 0 or source.target.follows)
@@ -236,7 +246,7 @@ class RowMapper:
     def _fill(
         self,
         draft: Draft,
-        source: _Source,
+        source: Source,
         cells: Sequence[str],
         resolve: Resolve,
         dropped: set[str],
@@ -249,6 +259,7 @@ class RowMapper:
         try:
             if place.reference:
                 text = ";".join(resolve(key, item) for key, item in source.keys(text))
+            _refuse_halves(text)
             place.write(draft.message, text)
         except BadValue as bad:
             dropped.add(place.field)
