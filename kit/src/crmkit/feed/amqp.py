@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from crmkit.feed.consumer import BATCH, Consumer
 from crmkit.feed.events import Event, UndecodableEvent, from_amqp
 from crmkit.feed.faults import describe
-from crmkit.feed.loops import Backoff, run_until, take
+from crmkit.feed.loops import Backoff, going_on, run_until, take
 from crmkit.feed.publisher import EXCHANGE, amqp_connection
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class AmqpBus:
             group.create_task(self._consume())
 
     async def _consume(self) -> None:
-        while True:
+        while going_on():
             try:
                 async with amqp_connection(self._url) as connection:
                     channel = await asyncio.wait_for(
@@ -70,7 +70,7 @@ class AmqpBus:
         inbox: Inbox = asyncio.Queue()
         await queue.consume(inbox.put, timeout=_AMQP_SECONDS)
         await self._consumer.catch_up()
-        while True:
+        while going_on():
             try:
                 async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):
                     messages = await take(inbox, BATCH)

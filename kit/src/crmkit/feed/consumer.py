@@ -20,6 +20,7 @@ from crmkit.feed import parked_events
 from crmkit.feed.cursor import Cursor, lock_cursor, move_cursor, read_cursor
 from crmkit.feed.events import Event
 from crmkit.feed.faults import FeedDiverged, describe, is_transient
+from crmkit.feed.loops import going_on
 from crmkit.feed.pull import Puller
 
 _log = structlog.get_logger(__name__)
@@ -101,9 +102,9 @@ class Consumer:
                         self._diverge("the next event does not continue the chain")
 
     async def watch(self) -> None:
-        """Looks at the source's head every second or two, for ever; pulls what nobody brought."""
+        """Looks at the source's head every second or two until told to stop; pulls what nobody brought."""
         previous = -1
-        while True:
+        while going_on():
             await asyncio.sleep(_SECONDS_BETWEEN_CHECKS)
             try:
                 await self.check()

@@ -22,6 +22,16 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
+def going_on() -> bool:
+    """False once the current task was told to stop.
+
+    A cancel that arrives while a driver cleans up may be swallowed there; it is still counted. A loop
+    that only waits for the next cancel would never end, and whoever stops it would wait for ever.
+    """
+    task = asyncio.current_task()
+    return task is None or not task.cancelling()
+
+
 class Backoff:
     """Growing pauses with jitter between attempts: 0.2 s, 0.4 s … 30 s."""
 

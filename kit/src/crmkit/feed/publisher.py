@@ -21,7 +21,7 @@ from crmkit.errors import Failure
 from crmkit.feed.events import to_amqp
 from crmkit.feed.faults import describe
 from crmkit.feed.feed import Feed
-from crmkit.feed.loops import Backoff, run_until
+from crmkit.feed.loops import Backoff, going_on, run_until
 from crmkit.feed.sequencer import dedicated_connection
 from crmkit.statements import Row
 
@@ -73,7 +73,7 @@ class Publisher:
         await run_until(stop, self._loop())
 
     async def _loop(self) -> None:
-        while True:
+        while going_on():
             try:
                 async with self._leadership() as leader:
                     if leader is not None:
@@ -104,7 +104,7 @@ class Publisher:
                 EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True, timeout=_AMQP_SECONDS
             )
             feed_id, published = await self._position(leader)
-            while True:
+            while going_on():
                 events = await self._feed.read(published, BATCH)
                 if not events:
                     await self._feed.wait_beyond(published)

@@ -11,7 +11,7 @@ from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.feed.consumer import BATCH, Consumer
 from crmkit.feed.events import Event
 from crmkit.feed.faults import describe
-from crmkit.feed.loops import Backoff, run_until, take
+from crmkit.feed.loops import Backoff, going_on, run_until, take
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class PullBus:
     async def _follow(self) -> None:
         backoff = Backoff()
         level = logging.INFO  # while everything starts, sources come up in any order
-        while True:
+        while going_on():
             try:
                 await self._consumer.catch_up()
                 level = (
@@ -60,7 +60,7 @@ class PullBus:
         ) as stream:
             reading = asyncio.ensure_future(_fill(ready, stream))
             try:
-                while True:
+                while going_on():
                     batch = await take(ready, BATCH)
                     events = [Event(item) for item in batch if isinstance(item, FeedEvent)]
                     await self._consumer.receive(events)

@@ -17,7 +17,7 @@ from crmkit.feed.clashes import resolve_clashes
 from crmkit.feed.events import chain_of, unchained
 from crmkit.feed.faults import describe
 from crmkit.feed.feed import Feed
-from crmkit.feed.loops import Backoff, run_until
+from crmkit.feed.loops import Backoff, going_on, run_until
 from crmkit.schema import EVENT_COLUMNS
 from crmkit.statements import Row
 
@@ -81,7 +81,7 @@ class Sequencer:
 
     async def _loop(self) -> None:
         backoff = Backoff(longest=5.0)
-        while True:
+        while going_on():
             self._database.committed.clear()
             try:
                 async with asyncio.timeout(_SECONDS_FOR_ONE_RUN):
