@@ -72,12 +72,14 @@ async def test_the_rest_example_of_the_readme_works(crm: RunningSystem) -> None:
 
 @needs_curl
 async def test_the_rest_examples_of_the_api_page_work(crm: RunningSystem) -> None:
-    """They sign in, create an account with a key for repeats, and change it with its etag."""
+    """They create an account with a key for repeats, change it with its etag, and add a field to it."""
     page = "docs/api/rest.md"
     script = block(page, "sign-in") + block(page, "records")
-    (changed,) = jsons(await run(crm, "bash", "-euo", "pipefail", "-c", script))
+    changed, field, filled = jsons(await run(crm, "bash", "-euo", "pipefail", "-c", script))
     assert changed["industry"] == "software"
     assert changed["etag"] == '"2"'
+    assert field["field_id"] == "region"
+    assert filled["custom_fields"] == {"region": "EMEA"}
 
 
 @pytest.mark.parametrize("page", ["docs/api/rest.md", "docs/api/grpc.md"])

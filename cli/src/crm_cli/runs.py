@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crm_cli.api import Api
+from crm_cli.api import Api, ApiError
 
 ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_BETWEEN_LOOKS = 0.25
@@ -44,13 +44,23 @@ def upload(
 
 
 def ended(api: Api, service: str, run: dict[str, Any], progress: Progress, doing: str) -> Any:
-    """Waits for the end of an import or export and shows how it goes. Raises ApiError."""
+    """Waits for the end of an import or export and shows how it goes.
+
+    Raises:
+        ApiError: The system cannot be reached; the run goes on there, and the person is told how to
+            look, as after Ctrl-C.
+    """
+    path = f"/v1/{service}/{run['name']}"
     task = progress.add_task(doing, total=None)
-    while run["state"] not in _ENDED:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-        run = api.get(f"/v1/{service}/{run['name']}")
-        total = count(run, "total_rows") or None
-        progress.update(task, completed=count(run, "processed_rows"), total=total)
+    try:
+        while run["state"] not in _ENDED:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            run = api.get(path)
+            total = count(run, "total_rows") or None
+            progress.update(task, completed=count(run, "processed_rows"), total=total)
+    except (KeyboardInterrupt, ApiError):
+        ERRORS.print(f"It goes on by itself in the system: GET {path} shows how.")
+        raise
     progress.remove_task(task)
     return run
 
