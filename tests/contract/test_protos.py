@@ -167,6 +167,23 @@ def test_every_record_shows_its_history_to_who_may_read_it(
 
 
 @pytest.mark.parametrize("method", routed(), ids=name_of)
+def test_what_leaves_comes_in_or_changes_rights_is_in_the_audit_log(
+    method: MethodDescriptor,
+) -> None:
+    """INVARIANT: no export, import, erasure or change of rights goes unrecorded."""
+    service = contract.service_of(method.containing_service.file.package)
+    noun = method.containing_service.name.removesuffix("Service")
+    audit = method.GetOptions().Extensions[options_pb2.audit]
+    changes = method.name.startswith(("Create", "Update", "Delete", "Undelete", "Purge"))
+    if method.name in {"CreateExport", "CreateImport", "CreateSession"} or (
+        service == "identity" and noun in {"User", "Role", "Team", "ApiKey"} and changes
+    ):
+        assert audit
+    if audit and service != "identity":
+        assert f"{service}.audit_entry.recorded" in contract.events()
+
+
+@pytest.mark.parametrize("method", routed(), ids=name_of)
 def test_a_change_can_be_repeated_safely(method: MethodDescriptor) -> None:
     """What is `idempotent` takes a request_id; a standard change always is."""
     idempotent = method.GetOptions().Extensions[options_pb2.idempotent]

@@ -33,6 +33,7 @@ class Home:
         collections: The same resources, as the kit's `Collection`s.
         settings: What it read from the environment.
         feed: Its own events, a `crmkit.feed.feed.Feed`.
+        audit: Keeps an entry for the audit log, as `crmkit.audit.publish` does.
         consumed: Service → how far this process is with its events; empty where it does not consume.
     """
 
@@ -44,6 +45,7 @@ class Home:
     collections: Mapping[str, Any] = field(default_factory=dict)
     custom_fields: CustomFields = field(init=False)
     settings: Any = None
+    audit: Any = None
     consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
     feed: Any = None
 

@@ -34,6 +34,7 @@ class Method:
     callers: frozenset[str]
     saga: bool
     idempotent: bool
+    audit: "options_pb2.AuditCategory.ValueType"
     reads_only: bool
     input: type[Message]
     output: type[Message]
@@ -194,6 +195,10 @@ def _method(service: ServiceDescriptor, method: MethodDescriptor) -> Method:
         msg = f"{method.full_name}: access PERMISSION and a permission go together"
         raise ContractError(msg)
     http = options.Extensions[annotations_pb2.http]
+    audit, saga = options.Extensions[options_pb2.audit], options.Extensions[options_pb2.saga]
+    if audit and (saga or http.get or method.client_streaming or method.server_streaming):
+        msg = f"{method.full_name}: only what runs in one transaction can be audited"
+        raise ContractError(msg)
     return Method(
         name=method.name,
         path=f"/{service.full_name}/{method.name}",
@@ -201,8 +206,9 @@ def _method(service: ServiceDescriptor, method: MethodDescriptor) -> Method:
         access=access,
         permission=permission,
         callers=frozenset(options.Extensions[options_pb2.callers]),
-        saga=options.Extensions[options_pb2.saga],
+        saga=saga,
         idempotent=options.Extensions[options_pb2.idempotent],
+        audit=audit,
         reads_only=bool(http.get),
         input=message_factory.GetMessageClass(method.input_type),
         output=message_factory.GetMessageClass(method.output_type),

@@ -21,7 +21,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from crmkit import clock, logging, migrations, references, rights_events, telemetry
+from crmkit import audit, clock, logging, migrations, references, rights_events, telemetry
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.clients import Clients
@@ -92,6 +92,7 @@ class RunningService:
             collections={c.name: c for c in service.collections},
             settings=settings,
             feed=self.feed,
+            audit=service.audit or audit.publish,
         )
         self._authenticator = Authenticator(self.home.rights, keys, settings.public_url)
         self.failed = False  # one of its loops ended, which none should

@@ -42,6 +42,7 @@ class Service:
         parts: What packages beside the kit add: imports and exports.
         on_first_start: Run once the database is up to date, in one transaction; must be repeatable.
         settings: What it reads from the environment.
+        audit: Keeps an entry for the audit log; identity is told of it if not said.
         loops: Run beside the server once it has started, until the event tells them to stop.
     """
 
@@ -54,6 +55,7 @@ class Service:
     parts: Sequence[Callable[["Service"], Part]] = ()
     on_first_start: Callable[[Call], Awaitable[None]] | None = None
     loops: Sequence[Loop] = ()
+    audit: Callable[[Call, Any], Awaitable[None]] | None = None
     settings: type[ServiceSettings] = ServiceSettings
 
     @property

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from crmkit import contract
+from crmkit.audit import REFUSALS, audited, record_refusal
 from crmkit.call import Call, Home
 from crmkit.contract import Method
 from crmkit.errors import InvalidArgument
@@ -55,6 +56,8 @@ def rpc_handler(
 def _transactional(method: Method, function: Function) -> Callable[[Any, Call], Awaitable[Any]]:
     if method.reads_only or method.saga:
         return function
+    if method.audit:
+        function = audited(method, function)
     return idempotent(method, function) if method.idempotent else in_unit_of_work(function)
 
 
@@ -129,6 +132,8 @@ def _guarded(
         except Exception as error:  # noqa: BLE001 - the edge: every error gets an answer
             failure = failure_of(error, singular) or defect(error, call)
             status = failure.status
+            if method.audit and status in REFUSALS:
+                await record_refusal(method, call, failure)
             await abort(context, failure, around.home.name, call)
         else:
             return response

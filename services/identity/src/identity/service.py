@@ -13,6 +13,7 @@ from identity.rpc.signing_key import SigningKeyService
 from identity.rpc.user import UserService
 from identity.settings import IdentitySettings
 from identity.storage.api_key import API_KEYS
+from identity.storage.audit_entry import AUDIT_ENTRIES, keep
 from identity.storage.pick_list import PICK_LISTS
 from identity.storage.role import ROLES
 from identity.storage.team import TEAMS
@@ -27,7 +28,7 @@ _TOKENS = AccessTokens()
 SERVICE = Service(
     name="identity",
     migrations=Path(__file__).parent / "migrations",
-    collections=[USERS, TEAMS, ROLES, API_KEYS, PICK_LISTS],
+    collections=[USERS, TEAMS, ROLES, API_KEYS, PICK_LISTS, AUDIT_ENTRIES],
     parts=[imports_and_exports],
     servicers={
         "crm.identity.v1.UserService": UserService(),
@@ -38,6 +39,7 @@ SERVICE = Service(
         "crm.identity.v1.OrganizationService": OrganizationService(),
     },
     consumes=HANDLERS,
+    audit=keep,
     jobs={JOB: send_link, ROTATE: rotate_by_age, RETIRE: retire},
     settings=IdentitySettings,
     on_first_start=prepare,

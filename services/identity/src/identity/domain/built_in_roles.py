@@ -128,6 +128,11 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
 
 
 def _reads(permission: str) -> bool:
-    """Other people's keys, sessions and endpoints are nobody's business, not even to look at."""
-    private = ("identity.apiKeys.", "identity.sessions.", "workspace.webhook")
+    """Other people's keys, sessions and endpoints are nobody's business; the log is administrators'."""
+    private = (
+        "identity.apiKeys.",
+        "identity.auditEntries.",
+        "identity.sessions.",
+        "workspace.webhook",
+    )
     return permission.endswith((".get", ".list")) and not permission.startswith(private)

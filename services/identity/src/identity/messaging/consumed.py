@@ -1,11 +1,19 @@
-"""What other services' events change in identity: open pick lists take up the values that records have."""
+"""What other services' events change in identity.
 
+Open pick lists take up the values that records have; the audit log takes up the entries of every service.
+"""
+
+from crm.common.v1 import audit_pb2
 from crm.options.v1 import options_pb2
 from crmkit import contract
+from crmkit.audit import Entry
 from crmkit.call import Call
 from crmkit.feed.events import Event
+from crmkit.names import parse_name
 from crmkit.service import EventHandler
+from identity.storage.audit_entry import keep
 from identity.storage.pick_list import learn
+from identity.storage.session import address_of
 
 
 def bound_fields(resource: contract.ResourceContract) -> dict[str, str]:
@@ -25,8 +33,32 @@ async def _values_used(event: Event, call: Call) -> None:
             await learn(call, key, value)
 
 
-HANDLERS: dict[str, EventHandler] = {
+async def _audit_entry_recorded(event: Event, call: Call) -> None:
+    record: audit_pb2.AuditRecord = event.message.record
+    entry = Entry(
+        id=parse_name(event.subject, collection="auditEntries", field="subject"),
+        category=options_pb2.AuditCategory.Name(record.category),
+        action=record.action,
+        actor=record.actor,
+        subject=record.subject or None,
+        outcome=audit_pb2.AuditRecord.Outcome.Value.Name(record.outcome),
+        reason=record.reason or None,
+        session=record.session or None,
+        client_address=await address_of(call.tx, record.session),
+        correlation_id=event.correlation_id,
+        occur_time=event.time,
+    )
+    await keep(call, entry)
+
+
+_USING: dict[str, EventHandler] = {
     f"{resource.service}.{resource.singular}.*": _values_used
     for resource in contract.resources().values()
     if bound_fields(resource)
 }
+_AUDITED: dict[str, EventHandler] = {
+    routing_key: _audit_entry_recorded
+    for routing_key in contract.events()
+    if routing_key.endswith(".audit_entry.recorded")
+}
+HANDLERS = {**_USING, **_AUDITED}

@@ -10,6 +10,7 @@ from crm.identity.v1 import session_pb2
 from crmkit.call import Call
 from crmkit.db import Transaction
 from crmkit.feed import outbox
+from crmkit.names import parse_name
 from crmkit.paging import Order
 from crmkit.publishing import new_event
 from crmkit.row_pages import page_of_rows
@@ -47,6 +48,7 @@ refresh_tokens = sa.Table(
 _id = sa.bindparam("id", type_=sa.Uuid)
 _user = sa.bindparam("user", type_=sa.Uuid)
 _now = sa.bindparam("now", type_=TIMESTAMP)
+_ADDRESS = compile_statement(sa.select(sessions.c.client_address).where(sessions.c.id == _id))
 _INSERT = compile_statement(
     sessions.insert().values({c.name: sa.bindparam(c.name, type_=c.type) for c in sessions.columns})
 )
@@ -96,6 +98,15 @@ _END_ALL = compile_statement(
         sessions.c.id.is_distinct_from(sa.bindparam("spared", type_=sa.Uuid)),
     ).returning(*_ended)
 )
+
+
+async def address_of(tx: Transaction, name: str) -> str | None:
+    """Where a session (`sessions/{uuid}`) was last used from; None for none, and for an API key's."""
+    if not name:
+        return None
+    session = parse_name(name, collection="sessions", field="session")
+    row = await tx.fetch_one(_ADDRESS, {"id": session})
+    return row[0] if row is not None else None
 
 
 async def open_session(tx: Transaction, session: Session) -> str:

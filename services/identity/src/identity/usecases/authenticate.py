@@ -1,5 +1,6 @@
 """Whose password it is: one way for signing in and for whatever asks for the password again."""
 
+from crmkit import audit
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from identity.domain.session import invalid_credentials
@@ -21,6 +22,8 @@ async def authenticated(call: Call, email: str, password: str) -> User:
     async with SLOTS:
         await check_attempts(database, counted, call.now)
         user = await user_by_email(database, email)
+        if user is not None:
+            audit.about(call, subject=f"users/{user.id}")
         known_hash = user.password_hash if user is not None and user.may_sign_in else None
         matches = await is_password(password, known_hash)
         if user is None or not matches:

@@ -1,5 +1,6 @@
 """Signing in: the right password, and a code where the user has a second factor, opens a session."""
 
+from crmkit import audit
 from crmkit.call import Call
 from crmkit.ids import uuid7
 from identity.domain.one_time_token import Purpose
@@ -44,6 +45,7 @@ async def complete_sign_in(call: Call, challenge: str, code: str) -> tuple[Sessi
     user = await user_by_id(database, user_id) if user_id is not None else None
     if user is None or not user.may_sign_in:
         raise invalid_challenge()
+    audit.about(call, subject=f"users/{user.id}")
     use_code = await checked_code(call, user, code)
     if await use_token(call.tx, call, challenge, Purpose.SIGN_IN) is None:
         raise invalid_challenge()
@@ -57,6 +59,7 @@ async def _challenge(call: Call, user: User) -> str:
 
 
 async def _finish(call: Call, user: User, use_code: UseCode | None = None) -> tuple[Session, str]:
+    audit.about(call, actor=f"users/{user.id}")
     await hold_still(call, user)
     if use_code is not None and not await use_code(call):
         raise wrong_code()
