@@ -31,6 +31,7 @@ from gateway.openapi import openapi_document
 from gateway.reflection import add_reflection
 from gateway.routes import route_table
 from gateway.settings import EdgeSettings
+from gateway.single_sign_on import SingleSignOn
 from gateway.statuses import status_json
 from gateway.upstreams import Upstreams
 
@@ -85,11 +86,14 @@ def edge_app(settings: EdgeSettings, upstreams: Upstreams) -> Starlette:
     """The HTTP app."""
     check = Check(route_table(), ApiKeys(upstreams))
     pages = _Pages(settings, upstreams)
+    sso = SingleSignOn(upstreams, settings.public_url)
     return Starlette(
         routes=[
             Route(CHECK_PREFIX + "/{path:path}", check.answer, methods=_VERBS),
             Route("/.well-known/jwks.json", pages.key_set),
             Route("/openapi.json", pages.openapi),
+            Route("/sso/callback", sso.callback, methods=["GET"]),
+            Route("/sso/{provider}/start", sso.start, methods=["GET"]),
             Route("/healthz", pages.live),
             Route("/readyz", pages.ready),
             Route("/", _page("index.html")),

@@ -39,7 +39,7 @@ EDGE_PATHS = (
     "/healthz",
     "/readyz",
 )
-EDGE_PREFIXES = ("/static/",)
+EDGE_PREFIXES = ("/static/", "/sso/")
 EDGE_GRPC_SERVICES = (
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",

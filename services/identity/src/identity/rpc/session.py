@@ -31,14 +31,14 @@ class SessionService:
     ) -> session_pb2.Session:
         """Signs in with e-mail and password."""
         session, token = await sign_in(call, request.email, request.password, request.code)
-        return await self._answer(call, session, token, as_cookie=request.use_cookie)
+        return await answer(call, self._tokens, session, token, as_cookie=request.use_cookie)
 
     async def CompleteSignIn(
         self, request: session_pb2.CompleteSignInRequest, call: Call
     ) -> session_pb2.Session:
         """Completes a sign-in with a code."""
         session, token = await complete_sign_in(call, request.challenge, request.code)
-        return await self._answer(call, session, token, as_cookie=request.use_cookie)
+        return await answer(call, self._tokens, session, token, as_cookie=request.use_cookie)
 
     async def RefreshSession(
         self, request: session_pb2.RefreshSessionRequest, call: Call
@@ -46,7 +46,7 @@ class SessionService:
         """Replaces the refresh token; it comes back the way it came in."""
         given = request.refresh_token
         session, token = await refresh_session(call, given or refresh_cookie_of(call))
-        return await self._answer(call, session, token, as_cookie=not given)
+        return await answer(call, self._tokens, session, token, as_cookie=not given)
 
     async def EndCurrentSession(
         self, request: session_pb2.EndCurrentSessionRequest, call: Call
@@ -105,20 +105,22 @@ class SessionService:
             keys=[public_key(key) for key in await all_keys(call.reader, call)]
         )
 
-    async def _answer(
-        self, call: Call, session: Session, refresh_token: str, *, as_cookie: bool
-    ) -> session_pb2.Session:
-        user = await user_by_id(call.reader, session.user)
-        if user is None:
-            raise invalid_refresh_token()
-        access_token, expires = await self._tokens.issue(call, user, session.id)
-        if as_cookie:
-            set_refresh_cookie(call, refresh_token)
-        answer = _message(session, current=session.id)
-        answer.access_token = access_token
-        answer.refresh_token = "" if as_cookie else refresh_token
-        answer.expire_time.FromDatetime(expires)
-        return answer
+
+async def answer(
+    call: Call, tokens: AccessTokens, session: Session, refresh_token: str, *, as_cookie: bool
+) -> session_pb2.Session:
+    """What whoever has signed in, or refreshed, gets."""
+    user = await user_by_id(call.reader, session.user)
+    if user is None:
+        raise invalid_refresh_token()
+    access_token, expires = await tokens.issue(call, user, session.id)
+    if as_cookie:
+        set_refresh_cookie(call, refresh_token)
+    message = _message(session, current=session.id)
+    message.access_token = access_token
+    message.refresh_token = "" if as_cookie else refresh_token
+    message.expire_time.FromDatetime(expires)
+    return message
 
 
 async def _page(call: Call, user: UUID, request: Any) -> session_pb2.ListSessionsResponse:

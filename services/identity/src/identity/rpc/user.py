@@ -6,9 +6,12 @@ from crm.identity.v1 import user_pb2
 from crmkit import mail
 from crmkit.call import Call
 from crmkit.resources import change, draft
+from crmkit.trash import purge
 from identity.domain.password import check_password
 from identity.domain.user import User
+from identity.rpc.input_only import take_input_only
 from identity.storage.sign_in_attempts import forget_failures
+from identity.storage.traces import forget_traces_of
 from identity.storage.user import USERS, put_password
 from identity.usecases.authenticate import confirmed, current_user
 from identity.usecases.password_links import invite, request_reset, set_password
@@ -31,7 +34,7 @@ class UserService:
 
     async def UpdateUser(self, request: user_pb2.UpdateUserRequest, call: Call) -> user_pb2.User:
         """Changes a user, perhaps the password; a new password ends the other sessions."""
-        password, rest = _take_password(request)
+        password, rest = take_input_only(request, "user", "password")
         password_hash = None
         if password is not None:
             before = await USERS.get(call, request.user.name, field="user.name")
@@ -58,6 +61,13 @@ class UserService:
         async with USERS.changing(call, request) as user:
             user.deactivate()
         return _message(user)
+
+    async def PurgeUser(self, request: user_pb2.PurgeUserRequest, call: Call) -> Empty:
+        """Removes a deleted user, and what they signed in with."""
+        user = await USERS.for_change(call, request.name, request.etag, deleted=True)
+        await purge(call, USERS, user)
+        await forget_traces_of(call.tx, user.id)
+        return Empty()
 
     async def InviteUser(self, request: user_pb2.InviteUserRequest, call: Call) -> Empty:
         """Sends a user another link to set their first password."""
@@ -97,23 +107,3 @@ class UserService:
 def _message(user: User) -> user_pb2.User:
     message: user_pb2.User = USERS.message(user)
     return message
-
-
-def _take_password(
-    request: user_pb2.UpdateUserRequest,
-) -> tuple[str | None, user_pb2.UpdateUserRequest]:
-    """The new password, if one is sent, and the request without it."""
-    paths = list(request.update_mask.paths)
-    named = not paths or paths == ["*"] or "password" in paths
-    password = request.user.password if request.user.HasField("password") and named else None
-    if "password" in paths and password is None:
-        password = ""  # a password cannot be cleared: refused as too short
-    if "password" not in paths:
-        return password, request
-    rest = user_pb2.UpdateUserRequest()
-    rest.CopyFrom(request)
-    rest.update_mask.paths[:] = [path for path in paths if path != "password"]
-    if not rest.update_mask.paths:  # without a mask the other populated fields would change too
-        rest.user.Clear()
-        rest.user.name, rest.user.etag = request.user.name, request.user.etag
-    return password, rest

@@ -80,6 +80,11 @@ async def hold_still(call: Call, user: User) -> None:
         raise invalid_credentials()
 
 
+def _program(call: Call) -> str:
+    """The program that signs in: behind the gateway's own calls, the browser."""
+    return call.metadata.get("x-crm-user-agent") or call.metadata.get("user-agent", "")
+
+
 async def begin_session(call: Call, user: User) -> tuple[Session, str]:
     """Opens a session of a user who has shown who they are; answers it with its refresh token."""
     session = Session(
@@ -89,6 +94,6 @@ async def begin_session(call: Call, user: User) -> tuple[Session, str]:
         expire_time=call.now + REFRESH_LIFETIME,
         last_used_time=call.now,
         client_address=call.client_address or None,
-        user_agent=call.metadata.get("user-agent", "")[:_LONGEST_USER_AGENT] or None,
+        user_agent=_program(call)[:_LONGEST_USER_AGENT] or None,
     )
     return session, await open_session(call.tx, session)
