@@ -90,7 +90,6 @@ class Collection(Generic[E]):
         self._get = compile_statement(by_id)
         self._lock = compile_statement(by_id.with_for_update())
         self._batch_get = compile_statement(by_ids)
-        self._batch_lock = compile_statement(by_ids.order_by(table.c.id).with_for_update())
         values = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns}
         self._insert = compile_statement(table.insert().values(values))
         self._copy = copy_target(table, columns)

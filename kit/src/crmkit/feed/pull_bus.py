@@ -38,9 +38,8 @@ class PullBus:
         while going_on():
             try:
                 await self._consumer.catch_up()
-                level = (
-                    logging.INFO
-                )  # a stream ends when its connection gets old or its source stops
+                # From here on it is a stream that ends: its connection got old, or its source stops.
+                level = logging.INFO
                 backoff.reset()
                 await self._apply_stream()
                 continue
