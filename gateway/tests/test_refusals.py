@@ -96,7 +96,8 @@ async def test_grpc_callers_learn_the_reason_of_every_refusal(
         assert (error.value.code().name, grpc_reason(error.value)) == (code, reason), path
 
 
-async def test_a_grpc_deadline_that_passes_has_a_reason(rest: httpx.AsyncClient) -> None:
+async def test_a_grpc_deadline_that_passes_has_a_reason(rest: httpx.AsyncClient, gate: Any) -> None:
+    """Only the gateway counts: a service's gRPC library would end the call without a reason."""
     slow = account_pb2.GetAccountRequest(name="accounts/slow").SerializeToString()
     answer = await rest.post(
         "/crm.customer.v1.AccountService/GetAccount",
@@ -109,3 +110,4 @@ async def test_a_grpc_deadline_that_passes_has_a_reason(rest: httpx.AsyncClient)
     )
     assert status.code == 4
     assert b"DEADLINE_EXCEEDED" in status.details[0].value
+    assert gate.seen.deadlines[-1] is None

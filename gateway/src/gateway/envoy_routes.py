@@ -99,6 +99,9 @@ def _service_routes(service: str) -> Iterator[Route]:
         yield from _with_api_key(_forward(_grpc({"path": path}), service, {"idle_timeout": "0s"}))
     for name in sorted({rule.grpc_service for rule in rules}):
         unary = _forward(_grpc({"prefix": f"/{name}/"}), service, _deadline())
+        # The deadline is Envoy's alone: the service's gRPC library would end the call without a reason.
+        # Envoy answers with one and cancels the call in the service, which is what a deadline is for.
+        unary["request_headers_to_remove"] = ["grpc-timeout"]
         yield from _with_api_key(_limited(unary, MAX_UNARY_BYTES + FRAME_BYTES))
 
 
@@ -127,8 +130,7 @@ def _deadline(seconds: int = MAX_DEADLINE_SECONDS) -> dict[str, Any]:
         "max_stream_duration": {
             "max_stream_duration": f"{seconds}s",
             "grpc_timeout_header_max": f"{MAX_DEADLINE_SECONDS}s",
-            # At the deadline itself the service's gRPC library ends the call without a reason.
-            # Envoy's answer, which has one, goes out before; a service that can still answer is earlier.
+            # The caller's own library gives up at the deadline: the answer must be there before.
             "grpc_timeout_header_offset": "0.05s",
         }
     }
