@@ -265,6 +265,7 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
         port=port,
         public_url=url,
         cors_origins=("https://console.example",),
+        hosts=("crm.partner.example",),
         rate_limit=300,
         access_log=True,
     )

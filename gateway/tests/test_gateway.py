@@ -128,7 +128,6 @@ async def test_text_in_any_language_passes_in_a_query(rest: httpx.AsyncClient) -
     [
         ("GET", "/nowhere"),
         ("GET", "/v1/nothing"),
-        ("PUT", f"{ACCOUNTS}/42"),
         ("GET", f"{ACCOUNTS}/42/43"),
         ("GET", "/_check/v1/accounts"),
         ("POST", f"{ACCOUNTS}/42:unknown"),

@@ -141,6 +141,7 @@ def test_settings_are_read_from_the_environment() -> None:
         "CRM_EDGE": "edge:8081,8082",
         "CRM_REFLECTION": "off",
         "CRM_CORS_ORIGINS": "https://a.example, https://b.example",
+        "CRM_HOSTS": "crm.example",
     }
     edge = edge_settings(environment)
     assert (edge.host, edge.http_port, edge.grpc_port, edge.reflection) == (
@@ -150,4 +151,5 @@ def test_settings_are_read_from_the_environment() -> None:
         False,
     )
     envoy = envoy_settings(Path("api.binpb"), environment)
+    assert envoy.hosts == ("crm.example",)
     assert envoy.cors_origins == ("https://a.example", "https://b.example")

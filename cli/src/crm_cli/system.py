@@ -63,6 +63,7 @@ class SystemOptions:
     rate_limit: int = 6000
     reflection: bool = True
     cors_origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     webhook_allow_networks: str = ""
     services: Sequence[str] = NAMES
 
@@ -270,6 +271,7 @@ async def _start_gateway(system: System, stack: AsyncExitStack) -> None:
             public_url=options.url,
             rate_limit=options.rate_limit,
             cors_origins=options.cors_origins,
+            hosts=options.hosts,
         )
     )
     stack.push_async_callback(system.envoy.stop)

@@ -20,7 +20,8 @@ def up() -> None:
     """Runs the whole system until Ctrl-C.
 
     Settings by environment: CRM_DATA_DIR, CRM_HOST, CRM_PORT, CRM_PUBLIC_URL, CRM_ADMIN_EMAIL,
-    CRM_ADMIN_PASSWORD, CRM_AMQP_URL, CRM_CORS_ORIGINS, CRM_RATE_LIMIT, CRM_REFLECTION, CRM_LOG_LEVEL.
+    CRM_ADMIN_PASSWORD, CRM_AMQP_URL, CRM_CORS_ORIGINS, CRM_HOSTS, CRM_RATE_LIMIT, CRM_REFLECTION,
+    CRM_LOG_LEVEL.
     """
     try:
         settings = from_environment()

@@ -12,7 +12,7 @@ from crmkit.mail import SmtpUrl
 from crmkit.settings import PREFIX, load
 
 
-def _origins(value: Any) -> Any:
+def _list(value: Any) -> Any:
     """`https://a.example,https://b.example` as a tuple."""
     if not isinstance(value, str):
         return value
@@ -41,7 +41,8 @@ class UpSettings(BaseSettings):
     amqp_url: SecretStr = SecretStr("")
     smtp_url: SmtpUrl = None
     mail_from: str = ""
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = ()
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = ()
     rate_limit: Annotated[int, Field(gt=0)] = 6000
     reflection: Literal["on", "off"] = "on"
     webhook_allow_networks: Annotated[str, AfterValidator(_networks)] = ""
@@ -63,6 +64,7 @@ class UpSettings(BaseSettings):
             reflection=self.reflection == "on",
             webhook_allow_networks=self.webhook_allow_networks,
             cors_origins=self.cors_origins,
+            hosts=self.hosts,
         )
 
 

@@ -15,6 +15,8 @@ from gateway.strict_json import BadBodyError, check_body
 
 _SCHEME = "bearer"
 _KEY_PREFIX = "crm_"
+_JSON = "application/json"
+_UNSUPPORTED = 415
 
 
 class Check:
@@ -47,9 +49,16 @@ class Check:
         rule = self._routes.find(request.method, "/" + request.path_params["path"])
         if rule is None or not rule.has_json_body:
             return None
+        body = await request.body()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if body and kind not in ("", _JSON):
+            text = f"The content type must be {_JSON}."
+            return status_json(
+                code_pb2.INVALID_ARGUMENT, "UNSUPPORTED_CONTENT", text, http=_UNSUPPORTED
+            )
         message = pool().FindMessageTypeByName(rule.input_type)
         try:
-            check_body(await request.body(), message, rule.body)
+            check_body(body, message, rule.body)
         except BadBodyError as error:
             return status_json(
                 code_pb2.INVALID_ARGUMENT,

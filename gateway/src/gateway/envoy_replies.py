@@ -66,12 +66,18 @@ REPLIES = (
         "No method answers this verb on this path.",
         grpc_code=code_pb2.UNIMPLEMENTED,
     ),
+    Reply(
+        405,
+        code_pb2.UNIMPLEMENTED,
+        "METHOD_NOT_ALLOWED",
+        "The path does not take this verb; see Allow.",
+    ),
     Reply(408, code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The call took too long."),
     Reply(
         413,
         code_pb2.INVALID_ARGUMENT,
         "REQUEST_TOO_LARGE",
-        "The body is over 4 MiB.",
+        "The body is too large: 4 MiB, a file 512 MB.",
         grpc_code=code_pb2.RESOURCE_EXHAUSTED,
     ),
     Reply(
@@ -80,6 +86,12 @@ REPLIES = (
         "UNSUPPORTED_CONTENT",
         "This kind of content is not understood.",
         envoy_text=True,
+    ),
+    Reply(
+        421,
+        code_pb2.FAILED_PRECONDITION,
+        "MISDIRECTED_REQUEST",
+        "The gateway is not known by this host name; see CRM_PUBLIC_URL and CRM_HOSTS.",
     ),
     Reply(429, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED", "Too many calls; see Retry-After."),
     Reply(431, code_pb2.INVALID_ARGUMENT, "HEADERS_TOO_LARGE", "The headers are too large."),

@@ -4,11 +4,18 @@ The check service (ext_authz) costs a round trip, so only routes that need it as
 with an API key, and REST writes, whose JSON is checked. Everything else goes straight through.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from gateway.envoy_headers import malformed
+from gateway.envoy_refusals import (
+    DISABLED,
+    GRPC_CONTENT,
+    after_all,
+    before_all,
+    too_long,
+    wrong_verb,
+)
 from gateway.routes import Rule, route_table
 from gateway.settings import EnvoySettings
 
@@ -46,18 +53,12 @@ EDGE_GRPC_SERVICES = (
     "grpc.reflection.v1alpha.ServerReflection",
 )
 
-# Percent-encoded bytes of a path must be UTF-8: a proto string can hold nothing else.
-_TAIL = "%[89AB][0-9A-F]"
-_UTF8_PATH = (
-    "(?i)(?:[^%]|%[0-7][0-9A-F]"
-    f"|%(?:C[2-9A-F]|D[0-9A-F]){_TAIL}"
-    f"|%E[0-9A-F](?:{_TAIL}){{2}}"
-    f"|%F[0-4](?:{_TAIL}){{3}})*"
-)
-
-_GRPC_CONTENT = {
-    "name": "content-type",
-    "string_match": {"safe_regex": {"regex": r"application/grpc(?:-web(?:-text)?)?(?:[+;].*)?"}},
+# The edge's own pages: nothing to translate, nobody to know.
+_PLAIN = {
+    "typed_per_filter_config": {
+        "envoy.filters.http.grpc_json_transcoder": DISABLED,
+        "envoy.filters.http.jwt_authn": DISABLED,
+    }
 }
 
 Route = dict[str, Any]
@@ -65,10 +66,13 @@ Route = dict[str, Any]
 
 def route_config(settings: EnvoySettings) -> dict[str, Any]:
     """All routes; the first that matches is taken."""
-    routes: list[Route] = [_not_utf8(), *_malformed_headers(), *_edge_routes()]
+    hosts = (urlsplit(settings.public_url).hostname or "", *settings.hosts)
+    routes: list[Route] = [*before_all(hosts), *_preflights(), *_edge_routes()]
     for service in settings.services:
         routes += _service_routes(service)
-    routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
+    for service in settings.services:
+        routes += wrong_verb(route_table().of(service))
+    routes += after_all()
     host = {
         "name": "all",
         "domains": ["*"],
@@ -88,21 +92,28 @@ def _service_routes(service: str) -> Iterator[Route]:
     rules = route_table().of(service)
     for rule in rules:
         if rule.client_streaming:
-            yield from _with_api_key(_rest_rule(rule, {"idle_timeout": UPLOAD_IDLE}))
+            upload = _rest_rule(rule, {"idle_timeout": UPLOAD_IDLE})
+            yield too_long(upload["match"])
+            yield from _with_api_key(upload)
         elif rule.server_streaming:
             stream = _rest_rule(rule, {"idle_timeout": "0s"})
             yield from _with_api_key(_limited(stream, MAX_UNARY_BYTES if rule.body else 1))
-    yield _checked(_rest(service, rules, writes=True), body=True)
-    yield from _with_api_key(_limited(_rest(service, rules, writes=False), 1))
+    unary = [rule for rule in rules if not (rule.client_streaming or rule.server_streaming)]
+    for verb in sorted({rule.verb for rule in unary}):
+        route = _rest(service, verb, [rule.pattern for rule in unary if rule.verb == verb])
+        if verb in ("GET", "DELETE"):
+            yield from _with_api_key(_limited(route, 1))
+        else:
+            yield _checked(route, body=True)
     streams = sorted({r.grpc_path for r in rules if r.client_streaming or r.server_streaming})
     for path in streams:
         yield from _with_api_key(_forward(_grpc({"path": path}), service, {"idle_timeout": "0s"}))
     for name in sorted({rule.grpc_service for rule in rules}):
-        unary = _forward(_grpc({"prefix": f"/{name}/"}), service, _deadline())
+        calls = _forward(_grpc({"prefix": f"/{name}/"}), service, _deadline())
         # The deadline is Envoy's alone: the service's gRPC library would end the call without a reason.
         # Envoy answers with one and cancels the call in the service, which is what a deadline is for.
-        unary["request_headers_to_remove"] = ["grpc-timeout"]
-        yield from _with_api_key(_limited(unary, MAX_UNARY_BYTES + FRAME_BYTES))
+        calls["request_headers_to_remove"] = ["grpc-timeout"]
+        yield from _with_api_key(_limited(calls, MAX_UNARY_BYTES + FRAME_BYTES))
 
 
 def _rest_rule(rule: Rule, limits: dict[str, Any]) -> Route:
@@ -110,11 +121,8 @@ def _rest_rule(rule: Rule, limits: dict[str, Any]) -> Route:
     return _forward(match, rule.service, limits)
 
 
-def _rest(service: str, rules: list[Rule], *, writes: bool) -> Route:
-    collections = "|".join(sorted({re.escape(rule.collection) for rule in rules}))
-    match: dict[str, Any] = {"safe_regex": {"regex": f"/v1/(?:{collections})(?:[/:].*)?"}}
-    if writes:
-        match["headers"] = [_verb("POST|PUT|PATCH")]
+def _rest(service: str, verb: str, patterns: list[str]) -> Route:
+    match = {"safe_regex": {"regex": "|".join(patterns)}, "headers": [_verb(verb)]}
     # Envoy waits a second longer than the service, whose answer says more.
     route = _forward(match, service, _deadline(REST_DEADLINE_SECONDS + 1))
     default = _header("grpc-timeout", f"{REST_DEADLINE_SECONDS}S")
@@ -122,7 +130,7 @@ def _rest(service: str, rules: list[Rule], *, writes: bool) -> Route:
 
 
 def _grpc(match: dict[str, Any]) -> dict[str, Any]:
-    return match | {"headers": [_verb("POST"), _GRPC_CONTENT]}
+    return match | {"headers": [_verb("POST"), GRPC_CONTENT]}
 
 
 def _deadline(seconds: int = MAX_DEADLINE_SECONDS) -> dict[str, Any]:
@@ -174,45 +182,22 @@ def _filtered(route: Route, name: str, config: dict[str, Any]) -> Route:
     return route | {"typed_per_filter_config": others | {name: config}}
 
 
+def _preflights() -> Iterator[Route]:
+    """The CORS filter answers them, on routes that forward; of those it does not, the edge knows no path."""
+    asked = {"name": "access-control-request-method", "present_match": True}
+    for prefix in ("/v1/", "/crm."):
+        match = {"prefix": prefix, "headers": [_verb("OPTIONS"), asked]}
+        yield _forward(match, EDGE_HTTP, {"timeout": "10s"}) | _PLAIN
+
+
 def _edge_routes() -> Iterator[Route]:
     limits = {"timeout": "10s"}
-    plain = {
-        "typed_per_filter_config": {
-            "envoy.filters.http.grpc_json_transcoder": _disabled(),
-            "envoy.filters.http.jwt_authn": _disabled(),
-        }
-    }
     for path in EDGE_PATHS:
-        yield _forward({"path": path}, EDGE_HTTP, limits) | plain
+        yield _forward({"path": path}, EDGE_HTTP, limits) | _PLAIN
     for prefix in EDGE_PREFIXES:
-        yield _forward({"prefix": prefix}, EDGE_HTTP, limits) | plain
+        yield _forward({"prefix": prefix}, EDGE_HTTP, limits) | _PLAIN
     for name in EDGE_GRPC_SERVICES:
-        yield _forward({"prefix": f"/{name}/"}, EDGE_GRPC, {"idle_timeout": "0s"}) | plain
-
-
-def _not_utf8() -> Route:
-    path = {"name": ":path", "string_match": {"safe_regex": {"regex": _UTF8_PATH}}}
-    body = {"inline_string": "the path is not UTF-8"}
-    return {
-        "match": {"prefix": "/", "headers": [path | {"invert_match": True}]},
-        "direct_response": {"status": 400, "body": body},
-    }
-
-
-def _malformed_headers() -> Iterator[Route]:
-    for name, matcher in malformed():
-        body = {"inline_string": f"The header {name} is not valid."}
-        yield {
-            "match": {"prefix": "/", "headers": [matcher]},
-            "direct_response": {"status": 400, "body": body},
-        }
-
-
-def _disabled() -> dict[str, Any]:
-    return {
-        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-        "disabled": True,
-    }
+        yield _forward(_grpc({"prefix": f"/{name}/"}), EDGE_GRPC, {"idle_timeout": "0s"}) | _PLAIN
 
 
 def _cors(origins: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ PREFIX = "CRM_"
 _KNOWN = frozenset(
     {
         "CRM_SERVICES", "CRM_EDGE", "CRM_PUBLIC_URL", "CRM_REFLECTION", "CRM_HOST", "CRM_PORT",
-        "CRM_ENVOY_ADMIN_PORT", "CRM_ENVOY_BIN", "CRM_AUDIENCE", "CRM_CORS_ORIGINS",
+        "CRM_ENVOY_ADMIN_PORT", "CRM_ENVOY_BIN", "CRM_AUDIENCE", "CRM_CORS_ORIGINS", "CRM_HOSTS",
         "CRM_RATE_LIMIT", "CRM_TRUSTED_PROXIES", "CRM_ACCESS_LOG",
         "CRM_URL", "CRM_EMAIL", "CRM_PASSWORD", "CRM_API_KEY",
     }
@@ -60,6 +60,7 @@ class EnvoySettings:
         public_url: the issuer that access tokens must name.
         audience: the audience that access tokens must name.
         cors_origins: origins whose pages may call; `*` for any.
+        hosts: further names that clients may call the gateway by.
         rate_limit: calls a minute for each subject, or for each address without one.
         trusted_proxies: number of proxies in front whose `x-forwarded-for` is believed.
         access_log: whether to log requests to standard output.
@@ -75,6 +76,7 @@ class EnvoySettings:
     public_url: str = "http://127.0.0.1:8080"
     audience: str = "crm"
     cors_origins: tuple[str, ...] = field(default=())
+    hosts: tuple[str, ...] = field(default=())
     rate_limit: int = 6000
     trusted_proxies: int = 0
     access_log: bool = False
@@ -123,7 +125,6 @@ def envoy_settings(descriptors: Path, environment: Mapping[str, str] = os.enviro
     """
     _refuse_unknown(environment)
     host, http_port, grpc_port = _edge(environment)
-    origins = environment.get("CRM_CORS_ORIGINS", "")
     return EnvoySettings(
         services=_services(environment),
         edge_http=f"{host}:{http_port}",
@@ -134,7 +135,8 @@ def envoy_settings(descriptors: Path, environment: Mapping[str, str] = os.enviro
         admin_port=_number(environment, "CRM_ENVOY_ADMIN_PORT", 0, maximum=MAX_PORT),
         public_url=_public_url(environment),
         audience=environment.get("CRM_AUDIENCE", "crm"),
-        cors_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
+        cors_origins=_list(environment, "CRM_CORS_ORIGINS"),
+        hosts=_list(environment, "CRM_HOSTS"),
         rate_limit=_number(environment, "CRM_RATE_LIMIT", 6000, minimum=1),
         trusted_proxies=_number(environment, "CRM_TRUSTED_PROXIES", 0),
         access_log=_switch(environment, "CRM_ACCESS_LOG", default=False),
@@ -175,6 +177,10 @@ def _public_url(environment: Mapping[str, str]) -> str:
         message = f"CRM_PUBLIC_URL: {url!r} is not an http or https address"
         raise SettingsError(message)
     return url
+
+
+def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in environment.get(name, "").split(",") if part.strip())
 
 
 def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -33,6 +33,7 @@ def status_json(
     *,
     violations: Sequence[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    http: int | None = None,
 ) -> JSONResponse:
     """An HTTP answer that carries a google.rpc.Status.
 
@@ -42,13 +43,14 @@ def status_json(
         message: for people.
         violations: pairs of a field's path and what is wrong with it.
         headers: further HTTP headers.
+        http: the HTTP status where it says more than the code does.
     """
     details: list[dict[str, Any]] = [{"@type": ERROR_INFO, "reason": reason, "domain": DOMAIN}]
     if violations:
         fields = [{"field": field, "description": text} for field, text in violations]
         details.append({"@type": BAD_REQUEST, "field_violations": fields})
     body = {"code": code, "message": message, "details": details}
-    return JSONResponse(body, http_status(code), headers)
+    return JSONResponse(body, http or http_status(code), headers)
 
 
 def status_header(code: int, reason: str, message: str) -> str:
