@@ -25,6 +25,21 @@ gateway_configuration() {
 	return $status
 }
 
+# What clients may rely on since the last release is still there.
+contracts_kept() {
+	tag=$(git describe --tags --abbrev=0 2>/dev/null) || return 0
+	released=$(mktemp -d)
+	git archive "$tag" protos | tar -x -C "$released" &&
+		sources=$(cd "$released/protos" && find crm -name '*.proto') &&
+		"$bin/python" -m grpc_tools.protoc --descriptor_set_in=protos/src/crm/api.binpb --include_imports \
+			-I"$released/protos" --descriptor_set_out="$released/api.binpb" $sources &&
+		"$bin/buf" breaking protos/src/crm/api.binpb --against "$released/api.binpb" \
+			--config protos/buf.yaml --path crm
+	status=$?
+	rm -rf "$released"
+	return $status
+}
+
 # Modules of a folder with tests share names, so each package is checked by its own path.
 sources=$(ls -d kit/src/crmkit transfer/src/crmtransfer services/*/src/* gateway/src/gateway cli/src/crm_cli)
 
@@ -34,6 +49,7 @@ check format "$bin/ruff" format --quiet --check .
 check types "$bin/mypy" $sources
 check imports "$bin/lint-imports" --no-logo
 check contracts "$bin/buf" lint protos/src/crm/api.binpb --config protos/buf.yaml --path crm
+check "contracts since the last release" contracts_kept
 check gateway gateway_configuration
 
 if [ -n "$failed" ]; then

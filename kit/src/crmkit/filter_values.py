@@ -17,6 +17,7 @@ Parser: TypeAlias = Callable[[Term, tuple[str, ...], tzinfo], sa.BindParameter[A
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])", re.ASCII)
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
@@ -57,11 +58,15 @@ def _timestamp(term: Term, _values: tuple[str, ...], zone: tzinfo) -> sa.BindPar
 
 
 def _date(term: Term, _values: tuple[str, ...], _zone: tzinfo) -> sa.BindParameter[Any]:
-    form = 'a date such as "2026-01-31"'
-    try:
-        return sa.literal(date.fromisoformat(_matching(term, _DATE, form)), sa.Date())
-    except ValueError:
-        raise _mismatch(term, form) from None
+    return sa.literal(_date_of(term), sa.Date())
+
+
+def _month(term: Term, _values: tuple[str, ...], _zone: tzinfo) -> sa.BindParameter[Any]:
+    return sa.literal(_matching(term, _MONTH, 'a month such as "2026-01"'), sa.Text())
+
+
+def _day(term: Term, _values: tuple[str, ...], _zone: tzinfo) -> sa.BindParameter[Any]:
+    return sa.literal(_date_of(term).isoformat(), sa.Text())
 
 
 def _enum(term: Term, values: tuple[str, ...], _zone: tzinfo) -> sa.BindParameter[Any]:
@@ -81,6 +86,14 @@ def _reference(term: Term, values: tuple[str, ...], _zone: tzinfo) -> sa.BindPar
     return sa.literal(id_, sa.Uuid())
 
 
+def _date_of(term: Term) -> date:
+    form = 'a date such as "2026-01-31"'
+    try:
+        return date.fromisoformat(_matching(term, _DATE, form))
+    except ValueError:
+        raise _mismatch(term, form) from None
+
+
 def _matching(term: Term, pattern: re.Pattern[str], form: str) -> str:
     """Returns the value if it has the form."""
     if term.prefix or not pattern.fullmatch(term.text):
@@ -98,6 +111,8 @@ PARSERS: Mapping[str, Parser] = {
     "boolean": _boolean,
     "timestamp": _timestamp,
     "date": _date,
+    "month": _month,
+    "day": _day,
     "enum": _enum,
     "reference": _reference,
 }

@@ -38,9 +38,9 @@ class FilterField:
 
     Attributes:
         column: the column, or an expression that stands for it.
-        kind: text, number, integer, boolean, timestamp, date, enum, reference, references
-            (uuid[]), money, options (text[]), labels (jsonb map of strings) or json_list (jsonb
-            list of objects).
+        kind: text, number, integer, boolean, timestamp, date, month and day (text such as
+            "2026-01" and "2026-01-31"), enum, reference, references (uuid[]), money,
+            options (text[]), labels (jsonb map of strings) or json_list (jsonb list of objects).
         values: the names of an enum or of options; the collection of a reference, as in
             `names.format_name`; the fields of a json_list's objects (empty: any).
         currency: the currency column of money.

@@ -60,7 +60,17 @@ def test_a_question_that_makes_no_sense_is_refused_by_name(question: Question, f
 
 @pytest.mark.parametrize(
     "text",
-    ["age = 0-1", "color = red", "month > ", "state = SOLD", 'team = "users/1"', "state > OPEN"],
+    [
+        "age = 0-1",
+        "month >= 5",
+        "month = 2017-13",
+        "day = 2017-02-30",
+        "color = red",
+        "month > ",
+        "state = SOLD",
+        'team = "users/1"',
+        "state > OPEN",
+    ],
 )
 def test_a_wrong_filter_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:

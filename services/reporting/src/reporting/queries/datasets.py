@@ -121,7 +121,7 @@ def _calendar(time: Column, unit: str, form: str) -> Dimension:
     local = sa.func.timezone(ZONE, time)
     begin = sa.func.date_trunc(sa.literal_column(f"'{unit}'"), local)
     text = sa.func.to_char(begin, sa.literal_column(f"'{form}'"))
-    return Dimension((begin,), text, FilterField(text, "text"))
+    return Dimension((begin,), text, FilterField(text, unit))
 
 
 def _age(time: Column) -> Dimension:
