@@ -5,7 +5,7 @@ the widest counts. The same conditions filter get, list, lookup and event stream
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from uuid import UUID
 
@@ -102,6 +102,12 @@ class Principal:
             msg = f"The permission {permission} is needed."
             raise PermissionDenied(msg, metadata={"permission": permission})
         return scope
+
+    def limited_to(self, limits: Sequence[str] | None) -> "Principal":
+        """The same caller with a credential, or work begun with one, of these limits; None: of none."""
+        if limits is None:
+            return self
+        return replace(self, grants=narrowed(self.grants, limits), limits=tuple(limits))
 
     def covers(self, scope: RecordScope, owner: UUID | None, team: UUID | None) -> bool:
         """True if a record of this owner and team lies within the scope."""

@@ -112,11 +112,11 @@ class Call:
     def metadata_for_others(self) -> tuple[tuple[str, str], ...]:
         """Metadata of a call to another service, with the rights of whoever this work is done for."""
         authorization = self.metadata.get("authorization")
-        if authorization:
-            identity: tuple[tuple[str, str], ...] = (("authorization", authorization),)
-        else:
-            person = self.principal.name if self.principal.user else ""
-            identity = self.home.clients.as_service(person)
+        by, identity = self.principal, tuple[tuple[str, str], ...]()
+        if authorization and by.service is None:
+            identity = (("authorization", authorization),)
+        else:  # work of our own, or asked for by a service: its token alone would give its rights
+            identity = self.home.clients.as_service(by.name if by.user else "", by.limits)
         trace = (("traceparent", self.traceparent),) if self.traceparent else ()
         return (*identity, ("x-request-id", self.correlation_id), *trace)
 

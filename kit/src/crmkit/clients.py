@@ -1,6 +1,6 @@
 """Calls to other services: one channel each, as this service or with the caller's own token."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,6 +14,10 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
 ]
+
+
+# Honoured only where a service calls: for whom, and with which limits of that person's credential.
+ON_BEHALF_OF, LIMITED_TO = "x-on-behalf-of", "x-limited-to"
 
 
 class Clients:
@@ -37,10 +41,15 @@ class Clients:
             self._channels[service] = channel
         return channel
 
-    def as_service(self, on_behalf_of: str = "") -> tuple[tuple[str, str], ...]:
-        """Metadata of a call as this service, perhaps for a user (`users/{uuid}`)."""
-        metadata = (("authorization", f"Bearer {self._keys.token()}"),)
-        return (*metadata, ("x-on-behalf-of", on_behalf_of)) if on_behalf_of else metadata
+    def as_service(
+        self, on_behalf_of: str = "", limits: Sequence[str] | None = None
+    ) -> tuple[tuple[str, str], ...]:
+        """Metadata of a call as this service, perhaps for a user (`users/{uuid}`) within limits."""
+        metadata = [("authorization", f"Bearer {self._keys.token()}")]
+        if on_behalf_of:
+            metadata.append((ON_BEHALF_OF, on_behalf_of))
+            metadata += [(LIMITED_TO, " ".join(limits))] if limits is not None else []
+        return tuple(metadata)
 
     async def call(
         self,

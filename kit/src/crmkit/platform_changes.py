@@ -132,3 +132,15 @@ def unindex_trash(*tables: str) -> None:
     """Drops these indexes again."""
     for table in tables:
         op.drop_index(f"ix_{table}_delete_time", table)
+
+
+def add_limits_to_files() -> None:
+    """Adds what the credential was limited to that an import or export was begun with."""
+    for table in ("import", "export"):
+        op.add_column(table, sa.Column("limits", sa.ARRAY(sa.Text(collation="C")), nullable=True))
+
+
+def drop_limits_of_files() -> None:
+    """Drops it again."""
+    for table in ("import", "export"):
+        op.drop_column(table, "limits")

@@ -222,6 +222,8 @@ IMPORT = sa.Table(
     sa.Column("failed_count", sa.BigInteger, nullable=False),
     sa.Column("warning_count", sa.BigInteger, nullable=False),
     sa.Column("error_message", TEXT),
+    # What the credential was limited to that it was begun with, as patterns; None: nothing.
+    sa.Column("limits", sa.ARRAY(TEXT)),
     sa.Index("ix_import_creator", "creator", "id"),
 )
 IMPORT_ISSUE = sa.Table(
@@ -251,6 +253,8 @@ EXPORT = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("chunk_count", sa.Integer, nullable=False),
     sa.Column("error_message", TEXT),
+    # What the credential was limited to that it was begun with, as patterns; None: nothing.
+    sa.Column("limits", sa.ARRAY(TEXT)),
     sa.Index("ix_export_creator", "creator", "id"),
 )
 EXPORT_CHUNK = sa.Table(

@@ -10,8 +10,9 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from crmkit.access import ANONYMOUS, Grants, Principal, narrowed, service_principal
+from crmkit.access import ANONYMOUS, Principal, service_principal
 from crmkit.call import Call
+from crmkit.clients import LIMITED_TO, ON_BEHALF_OF
 from crmkit.errors import Unauthenticated
 from crmkit.rights import Rights
 from crmkit.service_tokens import SERVICE_ISSUER, ServiceKeys
@@ -73,23 +74,14 @@ class Authenticator:
             if verified.user not in self._rights.users:
                 await self._rights.until_known(verified.user)
             principal = self._rights.principal(verified.user, verified.session)
-            if verified.limits is None:
-                return replace(principal, session=verified.session)
-            grants = narrowed(principal.grants, verified.limits)
-            limits, session = verified.limits, verified.session
-            return replace(principal, session=session, grants=grants, limits=limits)
-        on_behalf_of = call.metadata.get("x-on-behalf-of", "")
+            return replace(principal, session=verified.session).limited_to(verified.limits)
+        on_behalf_of = call.metadata.get(ON_BEHALF_OF, "")
         if not on_behalf_of:
             return service_principal(verified.service)
         user = self._rights.principal(_uuid(on_behalf_of.removeprefix("users/")))
-        return Principal(
-            name=user.name,
-            grants=Grants(user.grants.items()),
-            user=user.user,
-            team=user.team,
-            subtree=user.subtree,
-            service=verified.service,
-        )
+        limits = call.metadata.get(LIMITED_TO)
+        limited = user.limited_to(limits.split() if limits is not None else None)
+        return replace(limited, service=verified.service)
 
     def _remember(self, token: str, verified: _Verified) -> None:
         self._cache[token] = verified

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
@@ -80,12 +80,19 @@ class ServiceUnderTest:
         json_grants = [{"permission": p, "record_scope": s} for p, s in pairs]
         await self._put(KNOWN_ROLE, id=role, grants=Jsonb(json_grants))
         await self._put(KNOWN_USER, id=user, team=team, roles=[role], active=True)
+        return Person(user, team, self._metadata(user))
+
+    def limited(self, person: Person, *permissions: str) -> Person:
+        """The same user with the token of an API key that is limited to these permissions."""
+        return replace(person, metadata=self._metadata(person.id, scope=" ".join(permissions)))
+
+    def _metadata(self, user: UUID, **more: str) -> tuple[tuple[str, str], ...]:
         claims = {
             "iss": ISSUER, "aud": "crm", "sub": f"users/{user}",
-            "sid": str(uuid7()), "exp": int(time()) + 600,
+            "sid": str(uuid7()), "exp": int(time()) + 600, **more,
         }  # fmt: skip
         token = jwt.encode({"alg": "ES256", "kid": "test"}, claims, self._key)
-        return Person(user, team, (("authorization", f"Bearer {token}"),))
+        return (("authorization", f"Bearer {token}"),)
 
     async def know(
         self, collection: str, *, owner: UUID | None = None, deleted: bool = False

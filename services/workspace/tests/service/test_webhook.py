@@ -175,6 +175,30 @@ async def test_a_webhook_sends_what_its_owner_may_read_and_no_more(
     assert {names[d.subject] for d in found} == sent
 
 
+async def test_a_webhook_made_with_a_limited_key_sends_what_the_key_may_read(
+    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
+) -> None:
+    """INVARIANT: a limited key gets no more by a webhook; also where it redirects one that was there."""
+    ada = await workspace.person(*EVERYTHING)
+    limited = workspace.limited(ada, "workspace.*", "sales.events.list", "sales.products.get")
+    made, redirected = await create(workspace, limited), await create(workspace, ada)
+    full = await create(workspace, ada, event_types=["*"])
+    for hook, by in ((redirected, limited), (full, ada)):
+        aimed = Webhook(name=hook.name, url=endpoint.url)
+        request = webhook_pb2.UpdateWebhookRequest(webhook=aimed)
+        await stub(workspace).UpdateWebhook(request, metadata=by.metadata)
+    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
+    await feeds.publish(ProductCreated(product=Product(name=f"products/{uuid7()}")))
+    await applied(workspace, feeds)
+    sent = {
+        hook.name: sorted(d.event_type for d in await deliveries(workspace, ada, hook.name))
+        for hook in (made, redirected, full)
+    }
+    product = ["sales.product.created"]
+    everything = ["sales.opportunity.created", *product]
+    assert sent == {made.name: product, redirected.name: product, full.name: everything}
+
+
 async def test_nobody_is_sent_anything_any_more_after_leaving(
     workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
 ) -> None:

@@ -92,7 +92,7 @@ class _Work:
     columns: list[Column]
 
     def _call(self, run: runs.Run) -> Call:
-        """The creator listing, with today's rights."""
+        """The creator listing, with today's rights and the limits of the key that began it."""
         call = new_call(self.home, self._principal(run))
         call.method = list_rpc(self.collection)
         return call
@@ -100,7 +100,7 @@ class _Work:
     def _principal(self, run: runs.Run) -> Principal:
         if run.creator is None:
             return service_principal(self.home.name)
-        return self.home.rights.principal(run.creator)
+        return self.home.rights.principal(run.creator).limited_to(run.row["limits"])
 
     async def count(self, run: runs.Run) -> int:
         """How many records there are to write."""

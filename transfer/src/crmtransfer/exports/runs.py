@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import export_pb2
 from crmkit import clock
+from crmkit.access import Principal
 from crmkit.db import Database, Executor, Transaction
 from crmkit.schema import EXPORT, EXPORT_CHUNK
 from crmkit.statements import Row, compile_statement
@@ -113,11 +114,12 @@ def run_of(values: Row) -> Run:
     )
 
 
-def new_run(id_: UUID, creator: UUID | None, wanted: export_pb2.Export, now: datetime) -> Run:
+def new_run(id_: UUID, by: Principal, wanted: export_pb2.Export, now: datetime) -> Run:
     """An export that waits for a worker."""
     row: dict[str, Any] = dict.fromkeys(_NAMES) | {
         "id": id_,
-        "creator": creator,
+        "creator": by.user,
+        "limits": list(by.limits) if by.limits is not None else None,
         "create_time": now,
         "state": "QUEUED",
         "specification": wanted.SerializeToString(deterministic=True),

@@ -55,7 +55,7 @@ class ExportService:
             order_by=wanted.order_by,
             fields=wanted.fields,
         )
-        run = runs.new_run(uuid7(), call.principal.user, specification, call.now)
+        run = runs.new_run(uuid7(), call.principal, specification, call.now)
         await runs.insert(call.tx, run)
         await enqueue(call.tx, _JOB, {"export": str(run.id)}, job_id=run.id)
         return run.message()

@@ -92,10 +92,10 @@ class Work:
 
 
 def creator(home: Home, run: runs.Run) -> Principal:
-    """Whoever asked for an import, with today's rights."""
+    """Whoever asked for an import, with today's rights and the limits of the key that began it."""
     if run.creator is None:
         return service_principal(home.name)
-    return home.rights.principal(run.creator)
+    return home.rights.principal(run.creator).limited_to(run.row["limits"])
 
 
 @dataclass(slots=True)

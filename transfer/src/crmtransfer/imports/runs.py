@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import import_pb2
 from crmkit import clock
+from crmkit.access import Principal
 from crmkit.db import Executor, Transaction
 from crmkit.schema import IMPORT, IMPORT_ISSUE
 from crmkit.statements import Row, compile_statement
@@ -132,12 +133,13 @@ def run_of(values: Row) -> Run:
 
 
 def new_run(
-    id_: UUID, creator: UUID | None, upload: UUID, specification: import_pb2.Import, now: datetime
+    id_: UUID, by: Principal, upload: UUID, specification: import_pb2.Import, now: datetime
 ) -> Run:
     """An import that waits for a worker."""
     row = dict.fromkeys(_COUNTS, 0) | {
         "id": id_,
-        "creator": creator,
+        "creator": by.user,
+        "limits": list(by.limits) if by.limits is not None else None,
         "create_time": now,
         "end_time": None,
         "state": "QUEUED",

@@ -73,7 +73,7 @@ class ImportService:
             duplicate_policy=wanted.duplicate_policy or Policy.SKIP,
             validate_only=wanted.validate_only,
         )
-        run = runs.new_run(uuid7(), call.principal.user, upload, specification, call.now)
+        run = runs.new_run(uuid7(), call.principal, upload, specification, call.now)
         await runs.insert(call.tx, run)
         await enqueue(call.tx, _JOB, {"import": str(run.id)}, job_id=run.id)
         return run.message()

@@ -44,8 +44,14 @@ class Webhook(Record):
     state: str = "ACTIVE"
     pause_reason: str | None = None
     previous_secret_expire_time: datetime | None = None
+    limits: list[str] | None = None  # of the credential with which somebody last said what it sends
     sealed_secret: bytes | None = field(default=None, repr=False)
     sealed_previous_secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def aim(self) -> tuple[object, ...]:
+        """What is sent, and where."""
+        return self.url, self.event_types, self.condition
 
     def check(self) -> None:
         """Raises InvalidArgument for an event type named twice."""

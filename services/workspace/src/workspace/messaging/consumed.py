@@ -28,7 +28,8 @@ async def send_on(event: Event, call: Call) -> None:
     for webhook in await sending_webhooks(call, event.time):
         if not any(matches(pattern, event.routing_key) for pattern in webhook.event_types):
             continue
-        if may_read(call.home.rights, webhook.owner, event) and _wanted(webhook, event):
+        readable = may_read(call.home.rights, webhook.owner, event, webhook.limits)
+        if readable and _wanted(webhook, event):
             delivery = _delivery(webhook, event, call)
             await insert_delivery(call, delivery)
             await promise(call, delivery)

@@ -29,6 +29,7 @@ webhooks = record_table(
     sa.Column("state", TEXT, nullable=False),
     sa.Column("pause_reason", TEXT),
     sa.Column("previous_secret_expire_time", TIMESTAMP),
+    sa.Column("limits", sa.ARRAY(TEXT)),
     sa.Column("sealed_secret", sa.LargeBinary),
     sa.Column("sealed_previous_secret", sa.LargeBinary),
 )
@@ -49,7 +50,10 @@ _NOT_THE_OWNERS_ALONE = frozenset(
 
 
 async def _is_sound(call: Call, after: Webhook, before: Webhook | None) -> None:
-    """Only the owner says where their events go; the address and what is sent there make sense."""
+    """Only the owner says where their events go; the address and what is sent there make sense.
+
+    With a limited API key they have sent only what that key may read.
+    """
     by = call.principal
     if before is None and (after.owner is None or after.owner != by.user):
         msg = "A webhook sends what its owner may read and cannot be made for another."
@@ -59,6 +63,8 @@ async def _is_sound(call: Call, after: Webhook, before: Webhook | None) -> None:
         if replace(after, events=[], **unchanged) != replace(before, events=[]):
             msg = "Only the owner of a webhook decides what it sends, and where."
             raise PermissionDenied(msg, reason="OWNER_ONLY")
+    if by.user is not None and (before is None or after.aim != before.aim):
+        after.limits = list(by.limits) if by.limits is not None else None
     try:
         check_url(after.url, call.home.settings.webhook_allow_networks)
     except UnsafeUrlError as error:
@@ -74,7 +80,7 @@ WEBHOOKS = Collection(
     Webhook,
     webhooks,
     rule=_is_sound,
-    private=frozenset({"sealed_secret", "sealed_previous_secret"}),
+    private=frozenset({"limits", "sealed_secret", "sealed_previous_secret"}),
     unstored=frozenset({"secret"}),
 )
 
