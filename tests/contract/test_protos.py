@@ -166,17 +166,34 @@ def test_every_record_shows_its_history_to_who_may_read_it(
     assert rule.get == f"/v1/{{parent={pattern}}}/revisions"
 
 
+@pytest.mark.parametrize("record", records(), ids=name_of)
+def test_a_batch_is_allowed_to_whom_the_single_change_is(record: contract.ResourceContract) -> None:
+    """INVARIANT: BatchUpdate, BatchDelete and BatchUndelete go with the single methods' permissions."""
+    service = contract.services()[f"crm.{record.service}.v1.{record.noun}Service"]
+    methods = {m.name: m for m in contract.methods_of(service)}
+    for name, batch in methods.items():
+        changes = re.match("Batch(Update|Delete|Undelete)", name)
+        if changes is not None:
+            single = methods[f"{changes[1]}{record.noun}"]
+            assert (batch.access, batch.permission) == (single.access, single.permission)
+            assert batch.idempotent
+            assert {"names", "etags"} <= set(batch.input.DESCRIPTOR.fields_by_name)
+
+
 @pytest.mark.parametrize("method", routed(), ids=name_of)
-def test_what_leaves_comes_in_or_changes_rights_is_in_the_audit_log(
+def test_what_leaves_comes_in_changes_many_or_changes_rights_is_in_the_audit_log(
     method: MethodDescriptor,
 ) -> None:
-    """INVARIANT: no export, import, erasure or change of rights goes unrecorded."""
+    """INVARIANT: no export, import, bulk change, erasure or change of rights goes unrecorded."""
     service = contract.service_of(method.containing_service.file.package)
     noun = method.containing_service.name.removesuffix("Service")
     audit = method.GetOptions().Extensions[options_pb2.audit]
     changes = method.name.startswith(("Create", "Update", "Delete", "Undelete", "Purge"))
-    if method.name in {"CreateExport", "CreateImport", "CreateSession"} or (
-        service == "identity" and noun in {"User", "Role", "Team", "ApiKey"} and changes
+    changes_many = method.name.startswith(("BatchUpdate", "BatchDelete", "BatchUndelete"))
+    if (
+        changes_many
+        or method.name in {"CreateExport", "CreateImport", "CreateSession"}
+        or (service == "identity" and noun in {"User", "Role", "Team", "ApiKey"} and changes)
     ):
         assert audit
     if audit and service != "identity":

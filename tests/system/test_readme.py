@@ -72,14 +72,20 @@ async def test_the_rest_example_of_the_readme_works(crm: RunningSystem) -> None:
 
 @needs_curl
 async def test_the_rest_examples_of_the_api_page_work(crm: RunningSystem) -> None:
-    """They create an account with a key for repeats, change it with its etag, and add a field to it."""
+    """They create an account with a key for repeats, change it with its etag, and add a field to it.
+
+    Then they change a selection with its etags, delete it and restore it.
+    """
     page = "docs/api/rest.md"
-    script = block(page, "sign-in") + block(page, "records")
-    changed, field, filled = jsons(await run(crm, "bash", "-euo", "pipefail", "-c", script))
+    script = "".join(block(page, name) for name in ("sign-in", "records", "batch"))
+    output = await run(crm, "bash", "-euo", "pipefail", "-c", script)
+    changed, field, filled, batch, deleted = jsons(output)
     assert changed["industry"] == "software"
     assert changed["etag"] == '"2"'
     assert field["field_id"] == "region"
     assert filled["custom_fields"] == {"region": "EMEA"}
+    assert [a["industry"] for a in batch["accounts"]] == ["retail"]
+    assert "delete_time" in deleted["accounts"][0]
 
 
 @pytest.mark.parametrize("page", ["docs/api/rest.md", "docs/api/grpc.md"])

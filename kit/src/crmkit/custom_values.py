@@ -119,7 +119,7 @@ def settle(
 
 def _is_update(call: Call) -> bool:
     """Winning or deleting a record must not wait for a field that was added yesterday."""
-    return call.method is not None and call.method.name.startswith("Update")
+    return call.method is not None and call.method.name.startswith(("Update", "BatchUpdate"))
 
 
 def _refuse_retired(

@@ -85,6 +85,14 @@ async def check(call: Call, references: Iterable[Reference]) -> None:
         raise failure
 
 
+async def settle(call: Call, references: Iterable[Reference]) -> None:
+    """Looks up once what many records are to refer to; what can be referred to is not looked up again."""
+    wanted = list(references)
+    refused = await failures(call, wanted)
+    confirmed: set[UUID] = call.state.setdefault("confirmed_references", set())
+    confirmed.update(r.id for r in wanted if r not in refused)
+
+
 async def failures(call: Call, references: Iterable[Reference]) -> dict[Reference, Failure]:
     """Which of many references cannot be made, and why: one query per collection."""
     confirmed: set[UUID] = call.state.get("confirmed_references", set())

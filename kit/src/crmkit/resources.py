@@ -5,6 +5,7 @@ A servicer defines only what its resource does differently; every other standard
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from crmkit import custom_values, references, revisions
 from crmkit.call import Call
@@ -47,24 +48,26 @@ def _get(collection: Collection[Any], _method: Method) -> Handler:
     return get
 
 
-def _records_field(method: Method) -> str:
+def records_field(method: Method) -> str:
+    """The field of a method's answer that holds its records."""
     return next(f.name for f in method.output.DESCRIPTOR.fields if f.message_type is not None)
 
 
 def _list(collection: Collection[Any], method: Method) -> Handler:
-    field = _records_field(method)
+    field = records_field(method)
 
     async def list_(request: Any, call: Call) -> Any:
         size = page_size(request.page_size)
         entities, token = await collection.list_page(call, request, size)
-        return _answer(collection, method, field, entities, token)
+        return answer(collection, method, field, entities, token)
 
     return list_
 
 
-def _answer(
+def answer(
     collection: Collection[Any], method: Method, field: str, entities: list[Any], token: str = ""
 ) -> Any:
+    """Some records as a method's answer."""
     response: Any = method.output()
     records, write = getattr(response, field), collection.codec.write_message
     for entity in entities:
@@ -75,7 +78,7 @@ def _answer(
 
 
 def _batch_get(collection: Collection[Any], method: Method) -> Handler:
-    field = _records_field(method)
+    field = records_field(method)
 
     async def batch_get(request: Any, call: Call) -> Any:
         ids = [parse_name(n, collection=collection.name, field="names") for n in request.names]
@@ -83,7 +86,7 @@ def _batch_get(collection: Collection[Any], method: Method) -> Handler:
         for record_id in ids:
             if record_id not in found:
                 raise collection.not_found(collection.codec.name_of(record_id))
-        return _answer(collection, method, field, [found[i] for i in ids])
+        return answer(collection, method, field, [found[i] for i in ids])
 
     return batch_get
 
@@ -135,23 +138,38 @@ def _create(collection: Collection[Any], _method: Method) -> Handler:
     return create
 
 
-async def change(collection: Collection[Any], call: Call, request: Any) -> tuple[Any, list[str]]:
-    """The record of an Update request with its new values; not yet stored; and the fields named."""
+async def changes_of(collection: Collection[Any], call: Call, request: Any) -> dict[str, Any]:
+    """What an Update request sets, by field; references that are not known yet are asked for."""
     message = getattr(request, collection.contract.singular)
     codec = collection.codec
     names = masked_fields(request.update_mask.paths, message, codec.writable)
     values = codec.read(message, [name for name in names if not name.startswith(f"{_CUSTOM}.")])
     custom = _custom_changes(collection, call, message, names, request.update_mask.paths)
     values.pop(_CUSTOM, None)
-    wanted = codec.references_of(values) + _custom_references(collection, call, custom)
-    await references.confirm(call, wanted)
+    if custom:
+        values[_CUSTOM] = custom
+    await references.confirm(call, references_of(collection, call, values))
+    return values
+
+
+def references_of(
+    collection: Collection[Any], call: Call, values: dict[str, Any]
+) -> list[Reference]:
+    """What values of `changes_of` refer to."""
+    own = {name: value for name, value in values.items() if name != _CUSTOM}
+    custom = _custom_references(collection, call, values.get(_CUSTOM, {}))
+    return collection.codec.references_of(own) + custom
+
+
+async def change(collection: Collection[Any], call: Call, request: Any) -> tuple[Any, list[str]]:
+    """The record of an Update request with its new values; not yet stored; and the fields set."""
+    values = await changes_of(collection, call, request)
+    message = getattr(request, collection.contract.singular)
     path = f"{collection.contract.singular}.name"
     entity = await collection.for_change(call, message.name, message.etag, field=path)
-    if custom:
-        set_field(collection, entity, _CUSTOM, custom)
     for name, value in values.items():
         set_field(collection, entity, name, value)
-    return entity, names
+    return entity, list(values)
 
 
 def _custom_changes(
@@ -203,26 +221,42 @@ def _update(collection: Collection[Any], _method: Method) -> Handler:
 
 def _delete(collection: Collection[Any], _method: Method) -> Handler:
     async def delete(request: Any, call: Call) -> Any:
-        entity = await collection.for_change(call, request.name, request.etag, deleted=True)
-        if entity.delete_time is not None:
-            msg = f"{request.name} is deleted already."
-            raise FailedPrecondition(msg, reason="ALREADY_DELETED")
-        entity.delete_time = call.now
-        return collection.message(await collection.save(call, entity, "deleted"))
+        entity = await delete_one(collection, call, request.name, request.etag)
+        return collection.message(entity)
 
     return delete
 
 
+async def delete_one(
+    collection: Collection[Any], call: Call, name: str | UUID, etag: str = ""
+) -> Any:
+    """Moves a record to the trash; raises FailedPrecondition `ALREADY_DELETED`."""
+    entity = await collection.for_change(call, name, etag, deleted=True)
+    if entity.delete_time is not None:
+        msg = f"{collection.codec.name_of(entity.id)} is deleted already."
+        raise FailedPrecondition(msg, reason="ALREADY_DELETED")
+    entity.delete_time = call.now
+    return await collection.save(call, entity, "deleted")
+
+
 def _undelete(collection: Collection[Any], _method: Method) -> Handler:
     async def undelete(request: Any, call: Call) -> Any:
-        entity = await collection.for_change(call, request.name, request.etag, deleted=True)
-        if entity.delete_time is None:
-            msg = f"{request.name} is not deleted."
-            raise FailedPrecondition(msg, reason="NOT_DELETED")
-        entity.delete_time = None
-        return collection.message(await collection.save(call, entity, "undeleted"))
+        entity = await undelete_one(collection, call, request.name, request.etag)
+        return collection.message(entity)
 
     return undelete
+
+
+async def undelete_one(
+    collection: Collection[Any], call: Call, name: str | UUID, etag: str = ""
+) -> Any:
+    """Takes a record out of the trash; raises FailedPrecondition `NOT_DELETED`."""
+    entity = await collection.for_change(call, name, etag, deleted=True)
+    if entity.delete_time is None:
+        msg = f"{collection.codec.name_of(entity.id)} is not deleted."
+        raise FailedPrecondition(msg, reason="NOT_DELETED")
+    entity.delete_time = None
+    return await collection.save(call, entity, "undeleted")
 
 
 def _purge(collection: Collection[Any], method: Method) -> Handler:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crmkit import contract
+from crmkit.batches import batch_method
 from crmkit.call import Call, Home
 from crmkit.collection import Collection
 from crmkit.contract import Method
@@ -95,7 +96,9 @@ class Service:
             for method in contract.methods_of(descriptor):
                 function = getattr(servicer, method.name, None)
                 if function is None and collection is not None:
-                    function = standard_method(collection, method)
+                    function = standard_method(collection, method) or batch_method(
+                        collection, method
+                    )
                 if function is None:
                     msg = f"{method.path} has no implementation"
                     raise ContractError(msg)

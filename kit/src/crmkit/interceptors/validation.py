@@ -20,7 +20,7 @@ _MAX_VIOLATIONS = 20
 def validator(method: Method) -> Check:
     """A function that raises InvalidArgument, naming every field at fault."""
     # An update names its fields by mask: what is required of the whole record is not required of it.
-    is_update = method.name.startswith("Update")
+    is_update = method.name.startswith(("Update", "BatchUpdate"))
     required = _required_check(method.input.DESCRIPTOR, whole=not is_update)
 
     def validate(request: Any) -> None:

@@ -266,6 +266,11 @@ async def test_required_and_default(sales: ServiceUnderTest) -> None:
         edit = product_pb2.UpdateProductRequest(product=Product(name=old.name, category="x"))
         edited = products(sales).UpdateProduct(edit, metadata=root.metadata)
         assert (await refusal(edited))[0] == "REQUIRED_FIELD"
+        several = product_pb2.BatchUpdateProductsRequest(
+            names=[old.name], product=Product(category="x")
+        )
+        edited = products(sales).BatchUpdateProducts(several, metadata=root.metadata)
+        assert (await refusal(edited))[0] == "REQUIRED_FIELD"
         filled = {field.field_id: "x", with_default.field_id: "y"}
         assert values(await update(sales, root, old, **filled)) == filled
         reason, _ = await refusal(update(sales, root, old, f"custom_fields.{field.field_id}"))
