@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from crmkit import clock
 from crmkit.access import Principal
-from crmkit.clients import Clients
+from crmkit.clients import CAUSED_BY, Clients
 from crmkit.consumer_status import ConsumerStatus
 from crmkit.contract import Method
 from crmkit.custom_fields.definitions import CustomFields
@@ -118,7 +118,8 @@ class Call:
         else:  # work of our own, or asked for by a service: its token alone would give its rights
             identity = self.home.clients.as_service(by.name if by.user else "", by.limits)
         trace = (("traceparent", self.traceparent),) if self.traceparent else ()
-        return (*identity, ("x-request-id", self.correlation_id), *trace)
+        cause = ((CAUSED_BY, self.causation_id),) if self.causation_id else ()
+        return (*identity, ("x-request-id", self.correlation_id), *trace, *cause)
 
 
 def new_call(home: Home, principal: Principal, tx: Transaction | None = None) -> Call:

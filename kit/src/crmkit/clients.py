@@ -16,8 +16,9 @@ _OPTIONS = [
 ]
 
 
-# Honoured only where a service calls: for whom, and with which limits of that person's credential.
-ON_BEHALF_OF, LIMITED_TO = "x-on-behalf-of", "x-limited-to"
+# Honoured only where a service calls: for whom, with which limits of that person's credential, and because of
+# which event.
+ON_BEHALF_OF, LIMITED_TO, CAUSED_BY = "x-on-behalf-of", "x-limited-to", "x-causation-id"
 
 
 class Clients:

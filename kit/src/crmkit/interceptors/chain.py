@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from crmkit import contract
 from crmkit.audit import REFUSALS, audited, record_refusal
 from crmkit.call import Call, Home
+from crmkit.clients import CAUSED_BY
 from crmkit.contract import Method
 from crmkit.errors import InvalidArgument
 from crmkit.interceptors.auth import Authenticator
@@ -63,6 +64,8 @@ def _transactional(method: Method, function: Function) -> Callable[[Any, Call], 
 
 async def _admit(around: Surroundings, call: Call) -> None:
     call.principal = await around.authenticator.authenticate(call)
+    if call.principal.service is not None:
+        call.causation_id = call.metadata.get(CAUSED_BY, "")[:100]
     authorize(call)
 
 
