@@ -25,13 +25,14 @@ from .host import READY
 from .processes import ADMIN, Child, command_line, descendants, kill
 
 ROOT = Path(__file__).parents[2]
-# Process → what runs in it. The three below it are what tests kill.
+# Process → what runs in it. Those below it are what tests kill.
 PROCESSES = {
-    "rest": ["identity", "workspace", "customer", "marketing", "support",
+    "rest": ["identity", "workspace:serve,relay,consume", "customer", "marketing", "support",
              "sales:consume,jobs", "reporting:serve,jobs"],
     "serve": ["sales:serve"],
     "relay": ["sales:relay"],
     "consume": ["reporting:consume"],
+    "rules": ["workspace:jobs"],
 }  # fmt: skip
 
 

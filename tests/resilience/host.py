@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 import crmkit.feed.consumer
+import workspace.usecases.run_rule
 from crm_cli.services import service
 from crmkit import logging
 from crmkit.db import Transaction
@@ -41,6 +42,7 @@ POINTS: dict[str, tuple[Any, str, bool, Any]] = {
     "publisher-after-confirm": (Publisher, "_publish", True, None),
     "consumer-before-commit": (crmkit.feed.consumer, "move_cursor", True, None),
     "consumer-before-ack": (Consumer, "receive", True, None),
+    "rule-before-note": (workspace.usecases.run_rule, "lock_run", False, None),
 }
 
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from crmkit.ids import uuid7
 from crmkit.testing import eventually
 from crmkit.testing.rabbitmq import RabbitMQ
 
@@ -163,3 +164,43 @@ async def test_facts_equal_a_rebuild_after_all_that(
     assert rows(cluster, "reporting", "SELECT count(*) FROM fact_opportunity") == [
         (len(ledger.created),)
     ]
+
+
+async def test_a_killed_worker_of_rules_does_everything_once(
+    cluster: Cluster, http: httpx.AsyncClient
+) -> None:
+    """It dies after another service did what a rule asked for, and before that was noted."""
+    mark = f"Rule {uuid7()}"
+    rule = {
+        "display_name": mark,
+        "event_types": ["sales.opportunity.created"],
+        "condition": f"record.display_name == '{mark}'",
+        "actions": [
+            {"create_record": {"resource": "tickets", "values": {"subject": mark}}},
+            {"notify": {"recipient": "RULE_OWNER", "text": mark}},
+        ],
+    }
+    made = (await http.post("/v1/rules", json=rule)).json()
+    worker = await cluster.restart("rules", "rule-before-note:1")
+    await http.post("/v1/opportunities", json={"display_name": mark})
+    await _dies(worker)
+
+    async def counted() -> tuple[int, int, int]:
+        found = []
+        for path, wanted in (
+            ("tickets", f'subject = "{mark}"'),
+            ("notifications", "kind = RULE"),
+            (f"{made['name']}/runs", "state = SUCCEEDED"),
+        ):
+            answer = (await http.get(f"/v1/{path}", params={"filter": wanted})).json()
+            found.append(len(answer.get(path.rpartition("/")[2], [])))
+        return found[0], found[1], found[2]
+
+    assert await counted() == (1, 0, 0)
+    await cluster.restart("rules")
+
+    async def done() -> bool:
+        return (await counted())[2] == 1
+
+    await eventually(done, timeout=60)  # the dead worker's lease ends first
+    assert await counted() == (1, 1, 1)

@@ -94,3 +94,43 @@ async def test_a_person_is_told_live_of_a_record_made_theirs(crm: RunningSystem)
     await ben.post("/v1/notifications:markAllRead")
     assert (await ben.get("/v1/notifications:countUnread"))["unread_count"] == 0
     await ben.http.aclose()
+
+
+async def test_a_rule_does_its_part_in_other_services(crm: RunningSystem) -> None:
+    """From a won opportunity to a changed record, a ticket and a notification, each once and as the owner."""
+    mark = f"Welcome {uuid4()}"
+    rule = await crm.admin.post(
+        "/v1/rules",
+        {
+            "display_name": "After a win",
+            "event_types": ["sales.opportunity.won"],
+            "condition": "record.display_name.startsWith('Rule ')",
+            "actions": [
+                {"set_fields": {"values": {"next_step": "Say thanks"}}},
+                {"create_record": {"resource": "tickets", "values": {"subject": mark}}},
+                {"notify": {"recipient": "RECORD_OWNER", "text": "{{record.display_name}} is won"}},
+            ],
+        },
+    )
+    name = f"Rule {uuid4()}"
+    opportunity = await crm.admin.post("/v1/opportunities", {"display_name": name})
+    await crm.admin.post(f"/v1/{opportunity['name']}:win")
+
+    async def done() -> bool:
+        log = await crm.admin.get(f"/v1/{rule['name']}/runs", filter="state = SUCCEEDED")
+        return len(log.get("runs", [])) == 1
+
+    await eventually(done)
+    (run,) = (await crm.admin.get(f"/v1/{rule['name']}/runs"))["runs"]
+    changed, made, told = [step["outcome"] for step in run["steps"]]
+    assert (await crm.admin.get(f"/v1/{changed}"))["next_step"] == "Say thanks"
+    assert (await crm.admin.get(f"/v1/{made}"))["owner"] == rule["owner"]
+    assert (await crm.admin.get(f"/v1/{told}"))["text"] == f"{name} is won"
+    history = (await crm.admin.get(f"/v1/{changed}/revisions"))["revisions"]
+    assert (history[0]["actor"], history[0]["causation_id"]) == (rule["owner"], run["event_id"])
+    attack = {"notify": {"recipient": "RULE_OWNER", "text": "{{ ''.__class__.__mro__ }}"}}
+    bad = {"display_name": "x", "event_types": ["sales.*"], "actions": [attack]}
+    refused = await crm.admin.http.post("/v1/rules:test", json={"rule": bad})
+    assert refused.status_code == httpx.codes.BAD_REQUEST
+    assert "rule.actions[0].notify.text" in refused.text
+    await crm.admin.post(f"/v1/{rule['name']}:pause")

@@ -5,8 +5,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 import pytest_asyncio
 
+from crmkit import contract
+from crmkit.contract import Method
+from crmkit.errors import Failure
+from crmkit.interceptors.errors import abort
 from crmkit.testing.feed_host import FeedHost, feed_host
 from crmkit.testing.harness import ServiceUnderTest, service_under_test
 from crmkit.testing.postgres import TestServer
@@ -14,10 +19,69 @@ from workspace.service import SERVICE
 from workspace.settings import WorkspaceSettings
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A call that another service got."""
+
+    method: str
+    request: Any
+    metadata: dict[str, Any]
+
+
+class Owners(grpc.GenericRpcHandler):  # type: ignore[misc] - the library's type is Any
+    """Stands at the doors of the other services: notes what they are asked, once for each request id.
+
+    `refusals` are raised by the next calls, one each, before or after the effect.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.effects: dict[str, Asked] = {}
+        self.refusals: list[Failure] = []
+        self.after_effect = False
+
+    def service(self, details: Any) -> Any:
+        """The handler of a method of theirs."""
+        name = details.method.split("/")[1]
+        if name not in contract.services() or name.startswith("crm.common."):
+            return None
+        methods = contract.methods_of(contract.services()[name])
+        method = next(m for m in methods if m.path == details.method)
+        return grpc.unary_unary_rpc_method_handler(
+            self._answering(method), method.input.FromString, method.output.SerializeToString
+        )
+
+    def _answering(self, method: Method) -> Any:
+        async def answer(request: Any, context: Any) -> Any:
+            asked = Asked(method.name, request, dict(context.invocation_metadata()))
+            self.asked.append(asked)
+            if self.refusals and not self.after_effect:
+                await abort(context, self.refusals.pop(0), method.service, None)
+            self.effects.setdefault(request.request_id, asked)
+            if self.refusals:
+                await abort(context, self.refusals.pop(0), method.service, None)
+            resource = contract.resource_of(method.output)
+            record = getattr(request, resource.singular)
+            if not record.name:
+                record.name = f"{resource.collection}/{request.request_id}"
+            return record
+
+        return answer
+
+
+@pytest_asyncio.fixture
+async def owners(feeds: FeedHost) -> AsyncIterator[Owners]:
+    """The other services, as they are before anything was asked of them."""
+    found: Owners = feeds.handlers[0]
+    found.__init__()  # type: ignore[misc] - one object for the module, fresh for the test
+    yield found
+
+
 @pytest_asyncio.fixture(scope="module")
 async def feeds(postgres: TestServer) -> AsyncIterator[FeedHost]:
     """The feeds of the other services."""
     async with feed_host(postgres, SERVICE.migrations) as host:
+        host.handlers.append(Owners())
         await host.start()
         yield host
 

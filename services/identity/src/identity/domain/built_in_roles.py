@@ -128,11 +128,12 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
 
 
 def _reads(permission: str) -> bool:
-    """Other people's keys, sessions and endpoints are nobody's business; the log is administrators'."""
+    """Others' keys, sessions, endpoints and rules are nobody's business; the log is administrators'."""
     private = (
         "identity.apiKeys.",
         "identity.auditEntries.",
         "identity.sessions.",
+        "workspace.rule",
         "workspace.webhook",
     )
     return permission.endswith((".get", ".list")) and not permission.startswith(private)

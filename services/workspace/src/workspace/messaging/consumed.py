@@ -1,4 +1,4 @@
-"""What other services' events mean here: they are sent on to webhooks, and people are told."""
+"""What other services' events mean here: webhooks are sent them, rules start, and people are told."""
 
 from crmkit import contract
 from crmkit.call import Call
@@ -8,8 +8,9 @@ from crmkit.ids import uuid5_of
 from crmkit.names import parse_name
 from workspace.domain.condition import holds
 from workspace.domain.webhook import RETRY_FOR, Webhook, matches
-from workspace.messaging.event_values import body_of, condition_values
-from workspace.messaging.visibility import may_read
+from workspace.messaging.automation import pause_rules_of_who_left, start_rules
+from workspace.queries.event_values import body_of, condition_values
+from workspace.queries.visibility import may_read
 from workspace.storage.webhook import sending_webhooks
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.deliver_webhook import promise
@@ -19,7 +20,10 @@ from workspace.usecases.notify import notify
 async def react(event: Event, call: Call) -> None:
     """Whatever happens anywhere."""
     if event.routing_key in contract.events():  # else: of a newer version than this service
+        if event.routing_key.startswith("identity.user."):
+            await pause_rules_of_who_left(event, call)
         await send_on(event, call)
+        await start_rules(event, call)
         await tell_new_owner(event, call)
 
 

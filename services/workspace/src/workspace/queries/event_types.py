@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from google.api import resource_pb2
+
 from crmkit import contract
 from crmkit.errors import InvalidArgument
 
@@ -31,12 +33,17 @@ def matching(pattern: str) -> list[contract.EventContract]:
     ]
 
 
+def subject_of(event: contract.EventContract) -> contract.ResourceContract:
+    """The resource whose records such an event is about."""
+    record = event.message.DESCRIPTOR.fields_by_name[event.subject_field].message_type
+    assert record is not None
+    return contract.resources()[record.GetOptions().Extensions[resource_pb2.resource].type]
+
+
 def record_fields(patterns: Iterable[str]) -> set[str]:
     """Every field of some record that these events hold."""
     found: set[str] = set()
     for pattern in patterns:
         for event in matching(pattern):
-            descriptor = event.message.DESCRIPTOR.fields_by_name[event.subject_field]
-            assert descriptor.message_type is not None
-            found |= {f.name for f in descriptor.message_type.fields}
+            found |= {f.name for f in subject_of(event).message.DESCRIPTOR.fields}
     return found

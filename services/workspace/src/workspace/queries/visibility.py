@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from crmkit import contract
-from crmkit.access import RecordScope
+from crmkit.access import Principal, RecordScope
 from crmkit.errors import Failure
 from crmkit.feed.events import Event
 from crmkit.rights import Rights
+from workspace.queries.event_types import matching, subject_of
 
 
 def may_read(
@@ -34,3 +35,28 @@ def may_read(
     if scope is RecordScope.NONE or resource.shared:
         return scope is not RecordScope.NONE
     return principal.covers(scope, event.owner, event.team)
+
+
+def may_read_record(rights: Rights, user: UUID, event: Event) -> bool:
+    """True if a user may read the record that the event is about, as it was then, with today's rights."""
+    resource = contract.collections().get(event.subject.split("/", 1)[0])
+    try:
+        principal = rights.principal(user)
+    except Failure:  # unknown here, or may not sign in any more
+        return False
+    if resource is None:
+        return False
+    scope = principal.grants.scope(f"{resource.service}.{resource.collection}.get")
+    if resource.shared:
+        return scope is not RecordScope.NONE
+    return scope is not RecordScope.NONE and principal.covers(scope, event.owner, event.team)
+
+
+def may_read_some(principal: Principal, patterns: Sequence[str]) -> bool:
+    """True if someone may read at least one of these types of events, of some records."""
+    events = (event for pattern in patterns for event in matching(pattern))
+    return any(
+        principal.grants.scope(f"{event.service}.events.list")
+        and principal.grants.scope(f"{event.service}.{subject_of(event).collection}.get")
+        for event in events
+    )

@@ -1,0 +1,217 @@
+"""What rules do: one kind of action each, planned from an event and then done.
+
+A kind is planned once, into plain parameters that are kept with the run, so that a repeat does the same. A
+remote kind asks another service with the step's id as request id; the others write here, in the
+transaction in which the step is noted as done. Either way a step takes effect once.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from crm.common.v1.feed_pb2 import FeedEvent
+from crmkit.call import Call
+from crmkit.errors import FailedPrecondition
+from crmkit.feed.events import Event
+from crmkit.names import parse_name
+from crmkit.rights import Rights
+from workspace.domain.merge_tags import render, render_all
+from workspace.domain.rule import Assign, CallWebhook, CreateRecord, Notify, Rule, SetFields
+from workspace.domain.rule_run import RuleRun, Step
+from workspace.domain.webhook import RETRY_FOR
+from workspace.queries.action_fields import create_request, update_request
+from workspace.queries.event_values import body_of
+from workspace.queries.visibility import may_read, may_read_record
+from workspace.storage.webhook import webhook_by_id
+from workspace.storage.webhook_delivery import Delivery, insert_delivery
+from workspace.usecases.ask import ask
+from workspace.usecases.deliver_webhook import promise
+from workspace.usecases.notify import notify
+
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an action is planned from.
+
+    Attributes:
+        rule: The rule.
+        event: What happened.
+        values: The same as conditions see it.
+        number: How many runs the rule had begun before.
+        rights: Who is there.
+    """
+
+    rule: Rule
+    event: Event
+    values: Mapping[str, Any]
+    number: int
+    rights: Rights
+
+
+@dataclass(frozen=True)
+class Work:
+    """A step at hand.
+
+    Attributes:
+        call: Work of the rule's owner for a remote kind, of this service for the others.
+        rule: The rule.
+        run: Its run; `run.step` is the step.
+    """
+
+    call: Call
+    rule: Rule
+    run: RuleRun
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What was planned."""
+        return self.run.step.parameters
+
+    @property
+    def event(self) -> Event:
+        """What happened."""
+        return Event(FeedEvent.FromString(self.run.event))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of action.
+
+    Attributes:
+        remote: Whether another service does it.
+        plan: The parameters of the step.
+        perform: Does it; answers what it made or changed, or None if there was nothing to do.
+    """
+
+    remote: bool
+    plan: Callable[[Any, Facts], dict[str, Any]]
+    perform: Callable[[Work], Awaitable[str | None]]
+
+
+def plan(facts: Facts) -> list[Step]:
+    """The steps of a run."""
+    return [
+        Step(action=action.kind, parameters=KINDS[action.kind].plan(action.what, facts))
+        for action in facts.rule.actions
+    ]
+
+
+# -- fields
+
+
+def _plan_set_fields(what: SetFields, facts: Facts) -> dict[str, Any]:
+    return {"values": render_all(what.values, facts.values)}
+
+
+async def _set_fields(work: Work) -> str:
+    subject, values = work.run.subject, work.parameters["values"]
+    await ask(work.call, *update_request(subject, values, work.run.step_id()))
+    return subject
+
+
+# -- owner
+
+
+def _plan_assign(what: Assign, facts: Facts) -> dict[str, Any]:
+    user = what.user if what.user is not None else _in_turn(what.team, facts)
+    return {"user": f"users/{user}" if user is not None else ""}
+
+
+def _in_turn(team: UUID | None, facts: Facts) -> UUID | None:
+    """The active users of a team, one after the other."""
+    users = facts.rights.users.items()
+    members: Sequence[UUID] = sorted(u for u, k in users if k.active and k.team == team)
+    return members[facts.number % len(members)] if members else None
+
+
+async def _assign(work: Work) -> str:
+    user, subject = work.parameters["user"], work.run.subject
+    if not user:
+        msg = "Nobody in the team is active."
+        raise FailedPrecondition(msg, reason="TEAM_EMPTY")
+    await ask(work.call, *update_request(subject, {"owner": user}, work.run.step_id()))
+    return subject
+
+
+# -- records
+
+
+def _plan_create_record(what: CreateRecord, facts: Facts) -> dict[str, Any]:
+    return {"resource": what.resource, "values": render_all(what.values, facts.values)}
+
+
+async def _create_record(work: Work) -> str:
+    resource, values = work.parameters["resource"], work.parameters["values"]
+    made = await ask(work.call, *create_request(resource, values, work.run.step_id()))
+    return str(made.name)
+
+
+# -- people
+
+
+def _plan_notify(what: Notify, facts: Facts) -> dict[str, Any]:
+    recipients = {
+        "RECORD_OWNER": facts.event.owner,
+        "RULE_OWNER": facts.rule.owner,
+        "USER": what.user,
+    }
+    user = recipients[what.recipient]
+    text = render(what.text, facts.values)[:_LONGEST_TEXT]
+    return {"user": f"users/{user}" if user is not None else "", "text": text}
+
+
+async def _notify(work: Work) -> str | None:
+    name, event = work.parameters["user"], work.event
+    user = parse_name(name, collection="users", field="user") if name else None
+    if user is None or not may_read_record(work.call.home.rights, user, event):
+        return None
+    return await notify(
+        work.call, user, "RULE", record_id=work.run.step_id(), subject=event.subject,
+        text=work.parameters["text"] or None, parameters={"rule": f"rules/{work.rule.id}"},
+    )  # fmt: skip
+
+
+# -- webhooks
+
+
+def _plan_call_webhook(what: CallWebhook, _facts: Facts) -> dict[str, Any]:
+    return {"webhook": f"webhooks/{what.webhook}"}
+
+
+async def _call_webhook(work: Work) -> str:
+    call, event = work.call, work.event
+    id_ = parse_name(work.parameters["webhook"], collection="webhooks", field="webhook")
+    webhook = await webhook_by_id(call.tx, id_)
+    if webhook is None or webhook.owner != work.rule.owner or webhook.delete_time is not None:
+        msg = "The rule's owner has no such webhook any more."
+        raise FailedPrecondition(msg, reason="WEBHOOK_DELETED")
+    if not may_read(call.home.rights, webhook.owner, event, webhook.limits):
+        msg = "The webhook may not be sent this."
+        raise FailedPrecondition(msg, reason="EVENT_NOT_READABLE")
+    delivery = Delivery(
+        id=work.run.step_id(),
+        webhook=webhook.id,
+        event_id=event.event_id,
+        event_type=event.routing_key,
+        subject=event.subject,
+        create_time=call.now,
+        retry_until=call.now + RETRY_FOR,
+        next_attempt_time=call.now,
+        attempts=[],
+        body=body_of(event),
+    )
+    await insert_delivery(call, delivery)
+    await promise(call, delivery)
+    return delivery.name
+
+
+KINDS: dict[str, Kind] = {
+    "set_fields": Kind(remote=True, plan=_plan_set_fields, perform=_set_fields),
+    "assign": Kind(remote=True, plan=_plan_assign, perform=_assign),
+    "create_record": Kind(remote=True, plan=_plan_create_record, perform=_create_record),
+    "notify": Kind(remote=False, plan=_plan_notify, perform=_notify),
+    "call_webhook": Kind(remote=False, plan=_plan_call_webhook, perform=_call_webhook),
+}
