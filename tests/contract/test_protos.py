@@ -31,6 +31,17 @@ def routed() -> list[MethodDescriptor]:
     return [m for m in methods() if m.containing_service.file.package != "crm.common.v1"]
 
 
+def templates(method: MethodDescriptor) -> list[tuple[str, str]]:
+    """Verb and path of each HTTP rule of a method, `/v1/quotes/*:accept`."""
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    found = []
+    for binding in (rule, *rule.additional_bindings):
+        pattern = binding.WhichOneof("pattern")
+        path = re.sub(r"\{[^=}]+=([^}]*)\}", r"\1", getattr(binding, pattern))
+        found.append((pattern, path))
+    return found
+
+
 def messages() -> Iterator[Descriptor]:
     stack = [d for m in contract._modules() for d in m.DESCRIPTOR.message_types_by_name.values()]
     while stack:
@@ -82,12 +93,7 @@ def test_a_method_can_be_called_over_rest(method: MethodDescriptor) -> None:
 
 def test_no_two_methods_share_an_http_rule() -> None:
     """INVARIANT: a request has one meaning."""
-    rules = Counter()
-    for method in routed():
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
-        pattern = rule.WhichOneof("pattern")
-        template = re.sub(r"\{[^=}]+=([^}]*)\}", r"\1", getattr(rule, pattern))
-        rules[pattern, template] += 1
+    rules = Counter(rule for method in routed() for rule in templates(method))
     assert not [rule for rule, count in rules.items() if count > 1]
 
 
@@ -178,6 +184,21 @@ def test_a_batch_is_allowed_to_whom_the_single_change_is(record: contract.Resour
             assert (batch.access, batch.permission) == (single.access, single.permission)
             assert batch.idempotent
             assert {"names", "etags"} <= set(batch.input.DESCRIPTOR.fields_by_name)
+
+
+@pytest.mark.parametrize("record", records(), ids=name_of)
+def test_every_record_of_a_domain_service_is_talked_about_and_followed(
+    record: contract.ResourceContract,
+) -> None:
+    """INVARIANT: each method on comments and followers has a path for every collection of its package."""
+    for noun in ("Comment", "Follower"):
+        service = contract.services().get(f"crm.{record.service}.v1.{noun}Service")
+        assert service or record.service in {"identity", "workspace"}
+        for method in service.methods if service else ():
+            paths = [path for _, path in templates(method)]
+            assert [p for p in paths if p.startswith(f"/v1/{record.collection}/*")], (
+                method.full_name
+            )
 
 
 @pytest.mark.parametrize("method", routed(), ids=name_of)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from functools import partial
 from uuid import uuid4
 
 import httpx
 
 from crmkit.testing import eventually
 
-from .conftest import RunningSystem
+from .conftest import Client, RunningSystem
 
 
 async def test_a_view_is_saved_chosen_and_refused(crm: RunningSystem) -> None:
@@ -71,21 +72,23 @@ async def test_a_webhook_into_our_own_network_is_refused(crm: RunningSystem) -> 
         assert "webhook.url" in refused.text
 
 
+async def sign_in_as(crm: RunningSystem, role: str) -> tuple[str, Client]:
+    """A new user with a built-in role: their name, and a client for them."""
+    email, password = f"{uuid4()}@crm.test", "correct horse battery staple"
+    roles = (await crm.admin.get("/v1/roles"))["roles"]
+    names = [r["name"] for r in roles if r["display_name"] == role]
+    body = {"email": email, "display_name": "Ben", "password": password, "roles": names}
+    user = await crm.admin.post("/v1/users", body)
+    return user["name"], await crm.sign_in(email, password)
+
+
 async def test_a_person_is_told_live_of_a_record_made_theirs(crm: RunningSystem) -> None:
     """From one person's change to the other's stream of server-sent events."""
-    email = f"{uuid4()}@crm.test"
-    password = "correct horse battery staple"
-    roles = (await crm.admin.get("/v1/roles"))["roles"]
-    role = next(r["name"] for r in roles if r["display_name"] == "Read-only")
-    user = await crm.admin.post(
-        "/v1/users",
-        {"email": email, "display_name": "Ben", "password": password, "roles": [role]},
-    )
-    ben = await crm.sign_in(email, password)
+    user, ben = await sign_in_as(crm, "Read-only")
     account = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
     async with ben.http.stream("GET", "/v1/notifications:stream") as stream:
         assert stream.headers["content-type"] == "text/event-stream"
-        changed = await crm.admin.patch(f"/v1/{account['name']}", {"owner": user["name"]})
+        changed = await crm.admin.patch(f"/v1/{account['name']}", {"owner": user})
         async with asyncio.timeout(10):
             lines = (line async for line in stream.aiter_lines() if line.startswith("data:"))
             told = json.loads((await anext(lines)).removeprefix("data:"))["notification"]
@@ -134,3 +137,34 @@ async def test_a_rule_does_its_part_in_other_services(crm: RunningSystem) -> Non
     assert refused.status_code == httpx.codes.BAD_REQUEST
     assert "rule.actions[0].notify.text" in refused.text
     await crm.admin.post(f"/v1/{rule['name']}:pause")
+
+
+async def test_two_people_talk_about_a_record(crm: RunningSystem) -> None:
+    """Edges sales.* and customer.* → workspace: one asks the other, who is told and answers."""
+    user, ben = await sign_in_as(crm, "Marketing")
+    record = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
+    comments = f"/v1/{record['name']}/comments"
+    asked = await crm.admin.post(comments, {"text": f"@{user}, who calls <b>them</b>?"})
+    assert asked["mentions"] == [user]
+
+    async def told(client: Client, kind: str, subject: str) -> bool:
+        listed = await client.get("/v1/notifications")
+        wanted = {"kind": kind, "subject": subject}
+        return any(wanted.items() <= n.items() for n in listed["notifications"])
+
+    await eventually(partial(told, ben, "MENTIONED", asked["name"]))
+    answer = await ben.post(comments, {"text": "I do.", "reply_to": asked["name"]})
+    await eventually(partial(told, crm.admin, "COMMENTED", answer["name"]))
+    assert [c["text"] for c in (await ben.get(comments))["comments"]] == [
+        "I do.", f"@{user}, who calls <b>them</b>?",
+    ]  # fmt: skip
+    followers = await ben.get(f"/v1/{record['name']}/followers")
+    assert (len(followers["followers"]), followers["following"]) == (2, True)
+    await ben.post(f"/v1/{record['name']}:unfollow")
+    reworded = await crm.admin.patch(f"/v1/{asked['name']}", {"text": "Who calls?"})
+    assert reworded["text"] == "Who calls?"
+    refused = await ben.http.delete(f"/v1/{asked['name']}")
+    assert (refused.status_code, "NOT_THE_AUTHOR" in refused.text) == (403, True)
+    assert (await crm.admin.http.delete(f"/v1/{asked['name']}")).status_code == httpx.codes.OK
+    assert [c["name"] for c in (await ben.get(comments))["comments"]] == [answer["name"]]
+    await ben.http.aclose()

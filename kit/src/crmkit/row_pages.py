@@ -1,5 +1,7 @@
-"""Pages of rows that are no records: imports, their issues, exports."""
+"""Pages of rows that are no records: imports, their issues, exports, comments."""
 
+from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +17,17 @@ from crmkit.paging import (
 )
 from crmkit.statements import Row, compile_statement
 
+_MOST_BYTES = 3 * 1024 * 1024
+
 
 async def page_of_rows(
-    call: Call, query: "sa.Select[Any]", orders: list[Order], request: Any, bound_to: str
+    call: Call,
+    query: "sa.Select[Any]",
+    orders: list[Order],
+    request: Any,
+    bound_to: str,
+    *,
+    weigh: Callable[[Row], int] | None = None,
 ) -> tuple[list[Row], str]:
     """A page of rows and the token of the next one, empty on the last.
 
@@ -27,6 +37,7 @@ async def page_of_rows(
         orders: The order; total.
         request: A List request with page_size and page_token.
         bound_to: What a token must not be used apart from.
+        weigh: A row's size in the answer, in bytes, where that varies: the page ends early at 3 MiB.
 
     Raises:
         InvalidArgument: `INVALID_FIELD` on page_size, or `INVALID_PAGE_TOKEN`.
@@ -38,6 +49,9 @@ async def page_of_rows(
     names = [column.name for column in query.selected_columns]
     statement = compile_statement(query.order_by(*[o.clause() for o in orders]).limit(size + 1))
     rows = await call.reader.fetch_all(statement)
+    if weigh is not None:
+        sizes = accumulate(weigh(row) for row in rows)
+        size = min(size, max(1, sum(total <= _MOST_BYTES for total in sizes)))
     if len(rows) <= size:
         return rows, ""
     last = dict(zip(names, rows[size - 1], strict=True))

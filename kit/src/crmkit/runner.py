@@ -21,9 +21,11 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from crmkit import audit, clock, logging, migrations, references, rights_events, telemetry
+from crmkit import audit, clock, contract, logging, migrations, references, rights_events, telemetry
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
+from crmkit.children.comments import CommentService
+from crmkit.children.followers import FollowerService
 from crmkit.clients import Clients
 from crmkit.custom_field_service import CustomFieldService
 from crmkit.db import Database, Transaction
@@ -191,6 +193,9 @@ class RunningService:
         if collections:
             servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
             servicers[f"{package}.CustomFieldService"] = CustomFieldService(collections)
+        if f"{package}.CommentService" in contract.services():
+            servicers[f"{package}.CommentService"] = CommentService(collections)
+            servicers[f"{package}.FollowerService"] = FollowerService(collections)
         for part in self._parts:
             servicers |= part.servicers
         return servicers

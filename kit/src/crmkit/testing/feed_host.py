@@ -31,10 +31,12 @@ class EventMaker:
     versions: Counter[str] = field(default_factory=Counter)
 
     def make(self, message: Message, **attributes: Any) -> OutboxEvent:
-        """The event in which the record first in this message has its next version."""
+        """The event in which the record first in this message, or `subject`, has its next version."""
         routing_key = message.DESCRIPTOR.GetOptions().Extensions[options_pb2.event]
-        record: Any = getattr(message, events()[routing_key].subject_field)
-        self.versions[record.name] += 1
+        subject = attributes.pop("subject", "")
+        if not subject:
+            subject = getattr(message, events()[routing_key].subject_field).name
+        self.versions[subject] += 1
         values: dict[str, Any] = {
             "time": now(),
             "effective_time": now(),
@@ -51,8 +53,8 @@ class EventMaker:
             event_id=uuid7(),
             type=message.DESCRIPTOR.full_name,
             routing_key=routing_key,
-            subject=record.name,
-            subject_version=self.versions[record.name],
+            subject=subject,
+            subject_version=self.versions[subject],
             event_index=0,
             payload=message.SerializeToString(deterministic=True),
             **values,

@@ -14,6 +14,13 @@ _THEIR_OWN = (
     Grant("workspace.savedViews.*", "OWN"),
     Grant("workspace.notifications.*", "OWN"),
 )
+# Who sees records talks about them. Whose comments one may delete, and whom one may let follow, the scope
+# says: OWN is oneself.
+_TALK = tuple(
+    Grant(f"{service}.{permission}", "OWN")
+    for service in ("customer", "sales", "marketing", "support")
+    for permission in ("comments.*", "followers.*")
+)
 # Who works with records needs to see whom they can belong to.
 _EVERYONE = (
     Grant("identity.users.get", "ALL"),
@@ -25,6 +32,7 @@ _EVERYONE = (
     Grant("identity.pickLists.get", "ALL"),
     Grant("identity.pickLists.list", "ALL"),
     *_THEIR_OWN,
+    *_TALK,
 )
 
 
@@ -121,7 +129,7 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
         BuiltInRole(
             "Analyst",
             "Sees everything and queries every metric.",
-            (*reading, *_all("ALL", "reporting.metrics.*"), *_THEIR_OWN),
+            (*reading, *_all("ALL", "reporting.metrics.*"), *_THEIR_OWN, *_TALK),
         ),
         BuiltInRole("Read-only", "Sees everything and changes nothing.", reading),
     ]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from crmkit.aggregate import Record
 
-KINDS = ("ASSIGNED", "WEBHOOK_PAUSED", "RULE", "RULE_PAUSED")
+KINDS = ("ASSIGNED", "WEBHOOK_PAUSED", "RULE", "RULE_PAUSED", "MENTIONED", "COMMENTED")
 
 
 @dataclass(kw_only=True)

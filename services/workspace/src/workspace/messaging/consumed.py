@@ -5,10 +5,15 @@ from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.feed.events import Event
 from crmkit.ids import uuid5_of
-from crmkit.names import parse_name
 from workspace.domain.condition import holds
 from workspace.domain.webhook import RETRY_FOR, Webhook, matches
 from workspace.messaging.automation import pause_rules_of_who_left, start_rules
+from workspace.messaging.comment import (
+    actor_of,
+    hear_of_comment,
+    hear_of_follower,
+    hear_of_purge,
+)
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import may_read
 from workspace.storage.webhook import sending_webhooks
@@ -23,8 +28,16 @@ async def react(event: Event, call: Call) -> None:
         if event.routing_key.startswith("identity.user."):
             await pause_rules_of_who_left(event, call)
         await send_on(event, call)
-        await start_rules(event, call)
-        await tell_new_owner(event, call)
+        _, noun, past = event.routing_key.split(".")
+        if noun == "comment":
+            await hear_of_comment(event, call)
+        elif noun == "follower":
+            await hear_of_follower(event, call)
+        else:
+            await start_rules(event, call)
+            await tell_new_owner(event, call)
+        if past == "purged":
+            await hear_of_purge(event, call)
 
 
 async def send_on(event: Event, call: Call) -> None:
@@ -69,6 +82,4 @@ async def tell_new_owner(event: Event, call: Call) -> None:
         return
     if event.actor == f"users/{event.owner}":
         return
-    by_person = event.actor.startswith("users/")
-    actor = parse_name(event.actor, collection="users", field="actor") if by_person else None
-    await notify(call, event.owner, "ASSIGNED", subject=event.subject, actor=actor)
+    await notify(call, event.owner, "ASSIGNED", subject=event.subject, actor=actor_of(event))

@@ -1,0 +1,1 @@
+"""What people add to a record: comments, followers. Each belongs to one record and goes with it."""

@@ -1,0 +1,40 @@
+"""What migrations do to the tables of `crmkit.children.tables`: as in `crmkit.platform_changes`."""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def create_comments_and_followers() -> None:
+    """Creates the tables of comments and followers."""
+    op.create_table(
+        "comment",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("collection", sa.Text(collation="C"), nullable=False),
+        sa.Column("record", sa.Uuid(), nullable=False),
+        sa.Column("author", sa.Text(collation="C"), nullable=False),
+        sa.Column("create_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("update_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("delete_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("reply_to", sa.Uuid(), nullable=True),
+        sa.Column("text", sa.Text(collation="C"), nullable=False),
+        sa.Column("mentions", sa.ARRAY(sa.Uuid()), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_comment_record", "comment", ["record", "id"])
+    op.create_table(
+        "follower",
+        sa.Column("record", sa.Uuid(), nullable=False),
+        sa.Column("user", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("collection", sa.Text(collation="C"), nullable=False),
+        sa.Column("following", sa.Boolean(), nullable=False),
+        sa.Column("create_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("record", "user"),
+    )
+
+
+def drop_comments_and_followers() -> None:
+    """Drops them again."""
+    op.drop_table("follower")
+    op.drop_table("comment")
