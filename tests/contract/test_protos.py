@@ -126,6 +126,18 @@ def test_every_resource_begins_with_the_same_fields(record: contract.ResourceCon
     assert min(f.number for n, f in by_name.items() if n not in STANDARD_FIELDS) > 11
 
 
+def test_what_is_hidden_from_some_is_said_and_has_a_right() -> None:
+    """INVARIANT: a sensitive field can be given to a role, and a caller can tell hidden from empty."""
+    sensitive = [record for record in records() if record.sensitive]
+    assert {r.collection for r in sensitive} >= {"accounts", "campaigns"}
+    for record in sensitive:
+        field = record.message.DESCRIPTOR.fields_by_name["hidden_fields"]
+        assert field.number == 99
+        assert field_behavior_pb2.OUTPUT_ONLY in behaviors(field)
+        assert record.read_sensitive in contract.permissions()
+        assert not record.sensitive & STANDARD_FIELDS.keys()
+
+
 @pytest.mark.parametrize("record", records(), ids=name_of)
 def test_state_moves_by_methods_only(record: contract.ResourceContract) -> None:
     """INVARIANT: no request sets a state."""

@@ -22,7 +22,7 @@ from crmkit.resources import (
     delete_one,
     records_field,
     references_of,
-    set_field,
+    set_fields,
     undelete_one,
 )
 
@@ -73,8 +73,7 @@ async def updater(collection: Collection[Any], call: Call, request: Any) -> Chan
 
     async def update_one(call: Call, record: UUID, etag: str = "") -> Any:
         entity = await collection.for_change(call, record, etag)
-        for name, value in values.items():
-            set_field(collection, entity, name, deepcopy(value))
+        set_fields(collection, call, entity, request, deepcopy(values))
         return await collection.save(call, entity)
 
     return update_one

@@ -24,8 +24,8 @@ from crmkit.statements import Row
 
 E = TypeVar("E", bound=Record)
 
-# Message fields that are made from the record's identity and version, not copied.
-_IDENTITY = frozenset({"name", "uid", "etag"})
+# Message fields that are not copied: made from the record's identity and version, or when it is shown.
+_IDENTITY = frozenset({"name", "uid", "etag", "hidden_fields"})
 # Attributes that are not fields of the message.
 _INTERNAL = frozenset({"id", "version", "events"})
 

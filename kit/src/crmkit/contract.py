@@ -12,7 +12,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from google.api import annotations_pb2, resource_pb2
+from google.api import annotations_pb2, field_behavior_pb2, resource_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
@@ -46,7 +46,8 @@ class Method:
 class ResourceContract:
     """A resource: `service` owns `collection`, whose records are `message`s.
 
-    A `singleton` is there once, and named like its collection: `organization`.
+    A `singleton` is there once, and named like its collection: `organization`. Its `sensitive` fields are
+    seen with a right of their own.
     """
 
     service: str
@@ -56,7 +57,13 @@ class ResourceContract:
     noun: str
     shared: bool
     singleton: bool
+    sensitive: frozenset[str]
     message: type[Message]
+
+    @property
+    def read_sensitive(self) -> str:
+        """The permission to see the sensitive fields."""
+        return f"{self.service}.{self.collection}.read_sensitive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +114,30 @@ def resources() -> dict[str, ResourceContract]:
             noun=descriptor.name,
             shared=scope == options_pb2.SHARED,
             singleton="{" not in resource.pattern[0],
+            sensitive=_sensitive(descriptor),
             message=message_factory.GetMessageClass(descriptor),
         )
     return found
+
+
+def _sensitive(resource: Descriptor) -> frozenset[str]:
+    """The sensitive fields of a resource; raises ContractError for some that could not be hidden."""
+    found = {f.name for f in resource.fields if f.GetOptions().Extensions[options_pb2.sensitive]}
+    for field in resource.fields:
+        behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+        if field.name in found and field_behavior_pb2.REQUIRED in behaviors:
+            msg = f"{field.full_name}: who cannot see a required field could not create the record"
+            raise ContractError(msg)
+    inner = [f for part in resource.nested_types for f in part.fields]
+    if any(f.GetOptions().Extensions[options_pb2.sensitive] for f in inner):
+        msg = f"{resource.full_name}: only whole fields of a resource can be sensitive"
+        raise ContractError(msg)
+    if found and "hidden_fields" not in resource.fields_by_name:
+        msg = (
+            f"{resource.full_name}: the field hidden_fields is missing, which tells what is hidden"
+        )
+        raise ContractError(msg)
+    return frozenset(found)
 
 
 def resource_type(message: type[Message]) -> str:
@@ -219,7 +247,6 @@ def _method(service: ServiceDescriptor, method: MethodDescriptor) -> Method:
 
 @cache
 def permissions() -> tuple[str, ...]:
-    """Every permission that some method needs, sorted."""
-    return tuple(
-        sorted({m.permission for s in services().values() for m in methods_of(s) if m.permission})
-    )
+    """Every permission that some method needs, and those to see sensitive fields, sorted."""
+    needed = {m.permission for s in services().values() for m in methods_of(s) if m.permission}
+    return tuple(sorted(needed | {r.read_sensitive for r in resources().values() if r.sensitive}))

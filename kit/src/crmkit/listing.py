@@ -24,6 +24,7 @@ from crmkit.paging import (
     keyset_condition,
     parse_order_by,
 )
+from crmkit.sensitive import hidden_in, without
 from crmkit.statements import Statement, compile_statement
 
 E = TypeVar("E", bound=Record)
@@ -50,8 +51,10 @@ class Listing(Generic[E]):
         self._scoped = scoped
         self._parameters = parameters
         self._table = codec.table
-        self.filter_fields = codec.filter_fields()
-        self.order_fields = {"id": codec.table.c.id} | {
+        self.filter_fields = (
+            codec.filter_fields()
+        )  # whoever asks; what a caller names goes by `condition`
+        self._order_fields = {"id": codec.table.c.id} | {
             name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED
         }
         self._custom = lru_cache(maxsize=4)(lambda fields: columns_of(fields, self._table))
@@ -66,14 +69,15 @@ class Listing(Generic[E]):
             InvalidArgument: `INVALID_FILTER`, `INVALID_ORDER_BY` or `INVALID_PAGE_TOKEN`.
         """
         zone, custom = call.organization.zone, self.custom(call)
+        hidden = hidden_in(call.principal, self._codec.contract, scope)
         arguments = (request.filter, request.order_by, request.show_deleted)
-        orders = parse_order_by(request.order_by, self.order_fields | custom.orders)
+        orders = self._orders(request.order_by, custom, hidden)
         bound_to = fingerprint(self._table.name, *arguments)
         if request.page_token:
             position = decode_token(request.page_token, bound_to, orders)
-            statement = self._compile(*arguments, scope, zone, custom, position)
+            statement = self._compile(*arguments, scope, zone, custom, hidden, position)
         else:
-            statement = self._first_page(*arguments, scope, zone, custom)
+            statement = self._first_page(*arguments, scope, zone, custom, hidden)
         parameters = {"row_limit": size + 1, **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(statement, parameters)
         token = ""
@@ -88,11 +92,31 @@ class Listing(Generic[E]):
         """What may be named of the resource's custom fields now."""
         return self._custom(call.home.custom_fields.of(self._codec.contract.collection))
 
-    def check(self, call: Call, filter_text: str, order_by: str) -> None:
-        """Raises InvalidArgument where a list with these would be refused."""
-        custom = self.custom(call)
-        compile_filter(filter_text, self.filter_fields | custom.filters)
-        parse_order_by(order_by, self.order_fields | custom.orders)
+    def check(self, call: Call, scope: RecordScope, filter_text: str, order_by: str) -> None:
+        """Raises InvalidArgument where a list within a scope would be refused with these."""
+        self.condition(call, scope, filter_text)
+        hidden = hidden_in(call.principal, self._codec.contract, scope)
+        self._orders(order_by, self.custom(call), hidden)
+
+    def condition(
+        self, call: Call, scope: RecordScope, filter_text: str
+    ) -> sa.ColumnElement[bool] | None:
+        """The condition of a filter as the caller may write it for records within a scope.
+
+        Raises:
+            InvalidArgument: `INVALID_FILTER`.
+        """
+        hidden = hidden_in(call.principal, self._codec.contract, scope)
+        return self._filter(filter_text, self.custom(call), hidden, call.organization.zone)
+
+    def _filter(
+        self, text: str, custom: CustomColumns, hidden: frozenset[str], zone: tzinfo
+    ) -> sa.ColumnElement[bool] | None:
+        fields = {**without(self.filter_fields, hidden), **custom.filters}
+        return compile_filter(text, fields, zone=zone)
+
+    def _orders(self, text: str, custom: CustomColumns, hidden: frozenset[str]) -> list[Order]:
+        return parse_order_by(text, {**without(self._order_fields, hidden), **custom.orders})
 
     def _compile(
         self,
@@ -102,15 +126,16 @@ class Listing(Generic[E]):
         scope: RecordScope,
         zone: tzinfo,
         custom: CustomColumns,
+        hidden: frozenset[str],
         position: Sequence[Value] | None = None,
     ) -> Statement:
-        orders = parse_order_by(order_by, self.order_fields | custom.orders)
+        orders = self._orders(order_by, custom, hidden)
         joined = _joined(orders, custom)
         records: sa.FromClause = self._table
         for column in joined:
             records = records.outerjoin(column.table, custom.joins[column.table])
         conditions = [
-            compile_filter(filter_text, self.filter_fields | custom.filters, zone=zone),
+            self._filter(filter_text, custom, hidden, zone),
             self._scoped(self._table, scope),
             None if show_deleted else self._table.c.delete_time.is_(None),
             keyset_condition(orders, position) if position is not None else None,
@@ -128,7 +153,8 @@ class Listing(Generic[E]):
         self, call: Call, scope: RecordScope, field: str, values: Sequence[str]
     ) -> list[tuple[str, UUID]]:
         """Pairs of (value, id) for records within a scope whose text field has one of the values."""
-        known = self.filter_fields.get(field)
+        hidden = hidden_in(call.principal, self._codec.contract, scope)
+        known = without(self.filter_fields, hidden).get(field)
         if known is None or known.kind != "text":
             msg = f"{self._table.name} cannot be looked up by {field or 'nothing'}."
             raise InvalidArgument(msg, field="field")

@@ -8,6 +8,7 @@ from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.field_codecs import Reference
+from crmkit.sensitive import hidden, refuse_hidden
 
 
 async def prepare(
@@ -26,12 +27,33 @@ async def prepare(
         before: The record before it; None for a new one.
         names: The fields that are new or changed.
     """
+    refuse_hidden(collection.contract, *_unseen(collection, call, entity, before, names))
     entity.external_id = entity.external_id or None  # an empty one is none
     entity.check()
     fields = call.home.custom_fields.of(collection.name)
     custom_values.settle(call, fields, collection.contract, entity, before)
     await references.check(call, _references(collection, call, entity, before, frozenset(names)))
     await collection.rule(call, entity, before)
+
+
+def _unseen(
+    collection: Any,
+    call: Call,
+    entity: Record,
+    before: Record | None,
+    names: Iterable[str],
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields that somebody writes, and those of them that are hidden from them.
+
+    What a record's own methods work out is not written by whoever calls them.
+    """
+    seen_as = before or entity
+    unseen = hidden(call.principal, collection.contract, seen_as.owner, seen_as.team)
+    written = unseen & collection.codec.writable & frozenset(names)
+    if before is None:
+        empty = collection.codec.defaults
+        written = frozenset(n for n in written if getattr(entity, n) != empty.get(n))
+    return written, unseen
 
 
 def _references(
@@ -65,6 +87,8 @@ async def prepare_many(
         failure = next((refused[r] for r in of_one if r in refused), None)
         try:
             if failure is None:
+                unseen = _unseen(collection, call, entity, None, writable)
+                refuse_hidden(collection.contract, *unseen)
                 picked_values.settle(call, collection.codec, entity)
                 entity.check()
                 custom_values.settle(call, fields, collection.contract, entity, None)

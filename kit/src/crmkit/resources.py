@@ -16,6 +16,7 @@ from crmkit.field_codecs import Reference
 from crmkit.fieldmask import masked_fields
 from crmkit.names import parse_name
 from crmkit.paging import page_size
+from crmkit.sensitive import hidden, refuse_hidden
 from crmkit.trash import purge
 
 _CUSTOM = "custom_fields"
@@ -94,7 +95,8 @@ def _batch_get(collection: Collection[Any], method: Method) -> Handler:
 def _list_revisions(collection: Collection[Any], _method: Method) -> Handler:
     async def list_revisions(request: Any, call: Call) -> Any:
         entity = await collection.get(call, request.parent, field="parent")
-        return await revisions.page(call, collection.codec, entity.id, request)
+        unseen = hidden(call.principal, collection.contract, entity.owner, entity.team)
+        return await revisions.page(call, collection.codec, entity.id, request, unseen)
 
     return list_revisions
 
@@ -167,9 +169,26 @@ async def change(collection: Collection[Any], call: Call, request: Any) -> tuple
     message = getattr(request, collection.contract.singular)
     path = f"{collection.contract.singular}.name"
     entity = await collection.for_change(call, message.name, message.etag, field=path)
+    set_fields(collection, call, entity, request, values)
+    return entity, list(values)
+
+
+def set_fields(
+    collection: Collection[Any], call: Call, entity: Any, request: Any, values: dict[str, Any]
+) -> None:
+    """Makes the changes of an Update request, `changes_of` it, to a record locked for them.
+
+    Raises:
+        PermissionDenied: `FIELD_HIDDEN`: a field is named that the caller does not see.
+    """
+    unseen = hidden(call.principal, collection.contract, entity.owner, entity.team)
+    if unseen and list(request.update_mask.paths) == ["*"]:  # everything that the caller sees
+        message = getattr(request, collection.contract.singular)
+        populated = {field.name for field, _ in message.ListFields()}
+        values = {n: v for n, v in values.items() if n not in unseen or n in populated}
+    refuse_hidden(collection.contract, values, unseen)
     for name, value in values.items():
         set_field(collection, entity, name, value)
-    return entity, list(values)
 
 
 def _custom_changes(

@@ -137,16 +137,20 @@ async def forget(executor: Executor, record: UUID) -> None:
 
 
 async def page(
-    call: Call, codec: Codec[Any], record: UUID, request: revision_pb2.ListRevisionsRequest
+    call: Call,
+    codec: Codec[Any],
+    record: UUID,
+    request: revision_pb2.ListRevisionsRequest,
+    hidden: frozenset[str] = frozenset(),
 ) -> revision_pb2.ListRevisionsResponse:
-    """A page of a record's history, newest first."""
+    """A page of a record's history, newest first, without the values of hidden fields."""
     query = sa.select(*REVISION.columns).where(REVISION.c.record == record)
     rows, token = await page_of_rows(call, query, _NEWEST_FIRST, request, f"revisions/{record}")
-    revisions = [_message(codec, row) for row in rows]
+    revisions = [_message(codec, row, hidden) for row in rows]
     return revision_pb2.ListRevisionsResponse(revisions=revisions, next_page_token=token)
 
 
-def _message(codec: Codec[Any], values: Row) -> revision_pb2.Revision:
+def _message(codec: Codec[Any], values: Row, hidden: frozenset[str]) -> revision_pb2.Revision:
     row = dict(zip(_COLUMNS, values, strict=True))
     changes = row.pop("changes")
     name = f"{codec.name_of(row.pop('record'))}/revisions/{row['version']}"
@@ -154,7 +158,9 @@ def _message(codec: Codec[Any], values: Row) -> revision_pb2.Revision:
     message = revision_pb2.Revision(name=name, **row)
     for field, pair in sorted(changes.items()):
         change = message.changes.add(field=field)
-        if pair == [ERASED]:
+        if field in hidden:
+            change.hidden = True
+        elif pair == [ERASED]:
             change.erased = True
         else:
             old, new = (_shown(codec, field, value) for value in pair)

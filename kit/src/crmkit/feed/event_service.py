@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from crm.common.v1 import event_pb2
 from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit import contract
-from crmkit.access import RecordScope, scope_condition
+from crmkit.access import Principal, RecordScope, scope_condition
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
 from crmkit.feed.events import (
@@ -24,6 +24,7 @@ from crmkit.feed.events import (
 from crmkit.feed.events import from_row as event_from_row
 from crmkit.feed.feed import PAGE_BYTES, Feed, FeedHead
 from crmkit.schema import EVENT_LOG
+from crmkit.sensitive import conceal
 from crmkit.statements import Row, compile_statement
 
 Visible = Callable[[Call, str], RecordScope]
@@ -88,7 +89,7 @@ class EventService:
             until = min(after + _WINDOW, head.last_seq)
             read, parameters["until"] = _READ, until
         rows = await self._feed.database.fetch_all(read, parameters)
-        events = _page(rows, head)
+        events = _page(rows, head, call.principal)
         last = rows[len(events) - 1][0] if events else after
         # A full page goes on after its last event, any other after all that was looked at.
         end = last if len(events) == count or len(events) < len(rows) else max(last, until)
@@ -105,7 +106,7 @@ class EventService:
             events = await self._feed.read(position, _MAX_PAGE)
             for wire in events:
                 if self._may_see(call, Event(wire)):
-                    yield _domain_event(wire, head)
+                    yield _domain_event(wire, head, call.principal)
             if events:
                 position = events[-1].feed_seq
             else:
@@ -135,11 +136,11 @@ class EventService:
         return call.principal.covers(scope, event.owner, event.team)
 
 
-def _page(rows: Iterable[Row], head: FeedHead) -> list[event_pb2.DomainEvent]:
+def _page(rows: Iterable[Row], head: FeedHead, principal: Principal) -> list[event_pb2.DomainEvent]:
     page: list[event_pb2.DomainEvent] = []
     size = 0
     for row in rows:
-        event = _domain_event(event_from_row(row), head)
+        event = _domain_event(event_from_row(row), head, principal)
         size += event.ByteSize()
         if page and size > PAGE_BYTES:
             break
@@ -147,7 +148,7 @@ def _page(rows: Iterable[Row], head: FeedHead) -> list[event_pb2.DomainEvent]:
     return page
 
 
-def _domain_event(wire: FeedEvent, head: FeedHead) -> event_pb2.DomainEvent:
+def _domain_event(wire: FeedEvent, head: FeedHead, principal: Principal) -> event_pb2.DomainEvent:
     shown = event_pb2.DomainEvent(
         cursor=_cursor(head, wire.feed_seq),
         event_id=wire.event_id,
@@ -161,6 +162,7 @@ def _domain_event(wire: FeedEvent, head: FeedHead) -> event_pb2.DomainEvent:
         message = decode_message(wire)
     except (UnknownEventType, UndecodableEvent):
         return shown  # written by another version; the envelope still says what happened
+    conceal(principal, message)
     shown.data.update(MessageToDict(message, preserving_proto_field_name=True))
     return shown
 

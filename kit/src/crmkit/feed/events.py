@@ -48,6 +48,12 @@ class Event:
         self.routing_key: str = wire.routing_key
         self.subject: str = wire.subject
 
+    def shown(self, message: Any) -> "Event":
+        """The same event with what its reader may see of the message."""
+        other = Event(self.wire)
+        other.__dict__["message"] = message
+        return other
+
     def __repr__(self) -> str:
         return f"<Event {self.routing_key} {self.feed_seq} {self.subject}>"
 

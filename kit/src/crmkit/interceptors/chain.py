@@ -23,6 +23,7 @@ from crmkit.interceptors.permission import authorize
 from crmkit.interceptors.preconditions import apply_if_match
 from crmkit.interceptors.unit_of_work import in_unit_of_work
 from crmkit.interceptors.validation import refuse_nul, validator
+from crmkit.sensitive import conceal
 
 Function = Callable[[Any, Call], Any]
 
@@ -92,7 +93,9 @@ def _unary(
         validate(request)
         apply_if_match(request, call)
         async with asyncio.timeout(seconds):
-            return await handler(request, call)
+            response = await handler(request, call)
+        conceal(call.principal, response)
+        return response
 
     guarded = _guarded(method, around, answer)
 
@@ -108,7 +111,9 @@ def _client_streaming(method: Method, function: Function, around: Surroundings) 
     async def answer(chunks: AsyncIterator[bytes], call: Call, _seconds: float) -> Any:
         await _admit(around, call)
         requests = (_parse(method, data) async for data in chunks)
-        return await in_transaction(requests, call)
+        response = await in_transaction(requests, call)
+        conceal(call.principal, response)
+        return response
 
     return _guarded(method, around, answer)
 
@@ -167,6 +172,7 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
                 refuse_nul(request, data or b"")
                 validate(request)
                 async for response in function(request, call):
+                    conceal(call.principal, response)
                     if call.response_headers:  # once, before the first message
                         await begin()
                     yield response

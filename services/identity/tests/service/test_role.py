@@ -45,7 +45,10 @@ async def test_the_built_in_roles_are_there_and_stay_as_they_are(identity: "Iden
             assert (await details(call))[0] == "BUILT_IN_ROLE"
 
 
-@pytest.mark.parametrize("permission", ["sales.nothing.get", "sale*", "crm.*", "sales.*.get", "**"])
+@pytest.mark.parametrize(
+    "permission",
+    ["sales.nothing.get", "sale*", "crm.*", "sales.*.get", "**", "sales.products.read_sensitive"],
+)
 async def test_a_permission_that_does_not_exist_is_refused(
     identity: "Identity", permission: str
 ) -> None:

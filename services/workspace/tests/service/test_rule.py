@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from google.type.money_pb2 import Money
 
 from crm.identity.v1.user_pb2 import User, UserDeactivated
+from crm.marketing.v1.campaign_pb2 import Campaign, CampaignCreated
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityUpdated, OpportunityWon
 from crm.sales.v1.product_pb2 import Product, ProductCreated
 from crm.workspace.v1 import (
@@ -339,6 +340,28 @@ async def test_only_who_may_read_the_record_is_told(
     await ended(workspace, ada, rule.name, Run.SUCCEEDED, 2)
     assert sorted(n.text for n in await told(workspace, bob, "RULE")) == ["x", "y"]
     assert [n.text for n in await told(workspace, ada, "RULE")] == ["y"]
+
+
+async def test_what_is_hidden_starts_nothing_and_is_told_nobody(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """INVARIANT: neither the owner's condition nor the text to others knows more than they may see."""
+    campaigns = ("marketing.campaigns.get", "marketing.events.list")
+    ada, bob = await workspace.person("*"), await workspace.person(*campaigns, "workspace.*")
+    tell = {
+        person: {"notify": {"recipient": "USER", "user": person.name, "text": "{{record.budget.units|?}}"}}
+        for person in (ada, bob)
+    }  # fmt: skip
+    event_types = ["marketing.campaign.created"]
+    rule = await create(workspace, ada, tell[ada], tell[bob], event_types=event_types)
+    guess = "record.budget.units > 1000"
+    guessing = await create(workspace, bob, TELL_ME, event_types=event_types, condition=guess)
+    campaign = Campaign(name=f"campaigns/{uuid7()}", budget=Money(currency_code="EUR", units=5000))
+    await feeds.publish(CampaignCreated(campaign=campaign), owner=ada.id)
+    await ended(workspace, ada, rule.name, Run.SUCCEEDED)
+    assert [n.text for n in await told(workspace, ada, "RULE")] == ["5000"]
+    assert [n.text for n in await told(workspace, bob, "RULE")] == ["?"]
+    assert await runs(workspace, bob, guessing.name) == []
 
 
 async def test_a_rule_sends_an_event_to_a_webhook_of_its_owner(

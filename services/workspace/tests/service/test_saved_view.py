@@ -71,6 +71,25 @@ async def test_a_view_starts_private_as_a_table(workspace: ServiceUnderTest) -> 
     assert published.order_by == "close_time desc, display_name"
 
 
+async def test_a_view_is_not_filtered_by_what_is_hidden(workspace: ServiceUnderTest) -> None:
+    """INVARIANT: to a view a hidden field is an unknown one, as it is to the list."""
+    lists = ("marketing.campaigns.list", "ALL")
+    bob = await workspace.person(OWN, lists)
+    ada = await workspace.person(OWN, lists, ("marketing.campaigns.read_sensitive", "ALL"))
+    texts = {}
+    for field in ("budget", "badget"):
+        for name, text in (("filter", f"{field} > 1"), ("order_by", field)):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await create(workspace, bob, resource="campaigns", **{name: text})
+            texts[field, name] = str(refused.value.details()).replace(field, "…")
+    for name in ("filter", "order_by"):
+        assert texts["budget", name] == texts["badget", name]
+    view = await create(
+        workspace, ada, resource="campaigns", filter="budget > 1", order_by="budget"
+    )
+    assert (view.filter, view.order_by) == ("budget > 1", "budget")
+
+
 async def test_who_sees_which_view(workspace: ServiceUnderTest) -> None:
     """INVARIANT: a private view is its owner's, whatever others' roles; List, Get and BatchGet agree.
 

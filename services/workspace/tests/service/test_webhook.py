@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from google.type.money_pb2 import Money
 
 from crm.customer.v1.contact_pb2 import Contact, ContactCreated
+from crm.marketing.v1.campaign_pb2 import Campaign, CampaignCreated
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityWon
 from crm.sales.v1.product_pb2 import Product, ProductCreated
 from crm.workspace.v1 import (
@@ -197,6 +198,42 @@ async def test_a_webhook_made_with_a_limited_key_sends_what_the_key_may_read(
     product = ["sales.product.created"]
     everything = ["sales.opportunity.created", *product]
     assert sent == {made.name: product, redirected.name: product, full.name: everything}
+
+
+async def test_a_webhook_hides_what_is_hidden_from_its_owner(
+    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
+) -> None:
+    """INVARIANT: neither the body nor what a condition finds out tells a hidden value."""
+    rights = ("marketing.campaigns.get", "marketing.events.list", "workspace.*")
+    ada, bob = await workspace.person(*EVERYTHING), await workspace.person(*rights)
+    guess = "record.budget.units > 1000"
+    hooks = {
+        (person, condition): await create(
+            workspace, person, url=endpoint.url, event_types=["*"], condition=condition
+        )
+        for person in (ada, bob) for condition in ("", guess)
+    }  # fmt: skip
+    budget = Money(currency_code="EUR", units=5000)
+    campaign = Campaign(name=f"campaigns/{uuid7()}", budget=budget)
+    await feeds.publish(CampaignCreated(campaign=campaign), owner=ada.id)
+    await applied(workspace, feeds)
+    bodies = {}
+    for (person, condition), hook in hooks.items():
+        for delivery in await deliveries(workspace, person, hook.name):
+            request = webhook_pb2.GetWebhookDeliveryRequest(name=delivery.name)
+            read = await deliveries_stub(workspace).GetWebhookDelivery(
+                request, metadata=person.metadata
+            )
+            bodies[person, condition] = json.loads(read.body)["data"]["campaign"]
+            other = bob if person is ada else ada
+            read = await deliveries_stub(workspace).GetWebhookDelivery(
+                request, metadata=other.metadata
+            )
+            assert read.body == ""  # what the owner may read is not what another may
+    assert set(bodies) == {(ada, ""), (ada, guess), (bob, "")}
+    assert bodies[ada, ""]["budget"]["units"] == "5000"
+    assert "budget" not in bodies[bob, ""]
+    assert bodies[bob, ""]["hidden_fields"] == ["budget"]
 
 
 async def test_nobody_is_sent_anything_any_more_after_leaving(

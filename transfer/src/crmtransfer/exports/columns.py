@@ -34,15 +34,24 @@ class Column:
 
 
 def columns_of(
-    collection: Collection[Any], fields: Sequence[str], custom: ResourceFields
+    collection: Collection[Any],
+    fields: Sequence[str],
+    custom: ResourceFields,
+    hidden: frozenset[str] = frozenset(),
 ) -> list[Column]:
     """The columns for the fields asked for, or for all where none are.
+
+    Args:
+        collection: The records.
+        fields: What is asked for.
+        custom: What the organisation adds to them.
+        hidden: What whoever asks may not see: as if it were not there.
 
     Raises:
         InvalidArgument: A field is unknown, cannot be exported, or is named twice.
     """
     descriptor: Any = collection.contract.message.DESCRIPTOR
-    known = ["name", *(n for n in collection.codec.fields if n not in _LEFT_OUT)]
+    known = all_fields(collection, hidden)
     columns: list[Column] = []
     for index, path in enumerate(fields or known):
         head, _, rest = path.partition(".")
@@ -53,7 +62,7 @@ def columns_of(
                 raise _invalid(msg, index)
             columns += [c for c in found if c.path not in {known.path for known in columns}]
             continue
-        if head != "name" and head not in collection.codec.fields:
+        if head in hidden or (head != "name" and head not in collection.codec.fields):
             msg = f"There is no field {path} to export."
             raise _invalid(msg, index)
         found = list(_columns(descriptor.fields_by_name[head], rest, path))
@@ -65,6 +74,12 @@ def columns_of(
             raise _invalid(msg, index)
         columns += found
     return columns
+
+
+def all_fields(collection: Collection[Any], hidden: frozenset[str] = frozenset()) -> list[str]:
+    """The fields of an export that names none."""
+    left_out = _LEFT_OUT | hidden
+    return ["name", *(n for n in collection.codec.fields if n not in left_out)]
 
 
 def _custom_columns(custom: ResourceFields, field_id: str) -> Iterator[Column]:

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 import structlog
 
 from crmkit import contract
-from crmkit.access import Principal, scope_condition, scope_parameters, service_principal
+from crmkit.access import scope_condition, scope_parameters, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.collection import Collection
 from crmkit.contract import Method
-from crmkit.filters import compile_filter
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
+from crmkit.sensitive import hidden_in
 from crmkit.statements import compile_statement
 from crmtransfer.exports import runs
 from crmtransfer.exports.columns import Column, columns_of
@@ -40,6 +40,12 @@ def list_rpc(collection: Collection[Any]) -> Method | None:
     service = contract.services()[f"crm.{resource.service}.v1.{resource.noun}Service"]
     permission = collection.permission("list")
     return next((m for m in contract.methods_of(service) if m.permission == permission), None)
+
+
+def hidden_from(call: Call, collection: Collection[Any]) -> frozenset[str]:
+    """The fields that a caller may not see in every record that they may list."""
+    scope = collection.scope(call, collection.permission("list"))
+    return hidden_in(call.principal, collection.contract, scope)
 
 
 class ExportJob:
@@ -76,7 +82,8 @@ class ExportJob:
     async def _run(self, home: Home, run: runs.Run) -> None:
         collection = self._collections[run.specification.resource]
         custom = home.custom_fields.of(collection.name)
-        columns = columns_of(collection, run.specification.fields, custom)
+        unseen = hidden_from(_call(home, collection, run), collection)
+        columns = columns_of(collection, run.specification.fields, custom, unseen)
         work = _Work(home, collection, columns)
         total = await work.count(run)
         async with home.database.transaction() as tx:
@@ -85,33 +92,28 @@ class ExportJob:
             run = await work.write_page(run)
 
 
+def _call(home: Home, collection: Collection[Any], run: runs.Run) -> Call:
+    """The creator listing, with today's rights and the limits of the key that began it."""
+    by = service_principal(home.name)
+    if run.creator is not None:
+        by = home.rights.principal(run.creator).limited_to(run.row["limits"])
+    call = new_call(home, by)
+    call.method = list_rpc(collection)
+    return call
+
+
 @dataclass(frozen=True)
 class _Work:
     home: Home
     collection: Collection[Any]
     columns: list[Column]
 
-    def _call(self, run: runs.Run) -> Call:
-        """The creator listing, with today's rights and the limits of the key that began it."""
-        call = new_call(self.home, self._principal(run))
-        call.method = list_rpc(self.collection)
-        return call
-
-    def _principal(self, run: runs.Run) -> Principal:
-        if run.creator is None:
-            return service_principal(self.home.name)
-        return self.home.rights.principal(run.creator).limited_to(run.row["limits"])
-
     async def count(self, run: runs.Run) -> int:
         """How many records there are to write."""
-        call, collection = self._call(run), self.collection
+        call, collection = _call(self.home, self.collection, run), self.collection
         scope = collection.scope(call, collection.permission("list"))
         conditions = [
-            compile_filter(
-                run.specification.filter,
-                collection.listing.filter_fields | collection.listing.custom(call).filters,
-                zone=call.organization.zone,
-            ),
+            collection.listing.condition(call, scope, run.specification.filter),
             scope_condition(collection.table, scope),
             collection.table.c.delete_time.is_(None),
         ]
@@ -128,7 +130,8 @@ class _Work:
             show_deleted=False,
             page_token=run.page_token or "",
         )
-        records, token = await self.collection.list_page(self._call(run), request, PAGE_ROWS)
+        call = _call(self.home, self.collection, run)
+        records, token = await self.collection.list_page(call, request, PAGE_ROWS)
         rows = [self._row(self.collection.message(record)) for record in records]
         header = [[column.path for column in self.columns]] if run.page_token is None else []
         data = csv_bytes([*header, *rows])

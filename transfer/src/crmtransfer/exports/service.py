@@ -18,9 +18,10 @@ from crmkit.names import parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import EXPORT
+from crmkit.sensitive import refuse_hidden
 from crmtransfer.exports import runs
-from crmtransfer.exports.columns import columns_of
-from crmtransfer.exports.job import ExportJob, list_rpc
+from crmtransfer.exports.columns import all_fields, columns_of
+from crmtransfer.exports.job import ExportJob, hidden_from, list_rpc
 
 _JOB = "export"
 _KEPT_FOR = timedelta(days=7)
@@ -47,13 +48,15 @@ class ExportService:
             msg = f"{wanted.resource} cannot be exported here; what can is {known}."
             raise InvalidArgument(msg, field="export.resource")
         call.principal.require(collection.permission("list"))
-        _check(call, collection, wanted)
+        unseen = hidden_from(call, collection)
+        _check(call, collection, wanted, unseen)
         await runs.delete_files(call.home.database, call.now - _KEPT_FOR)
         specification = export_pb2.Export(
             resource=wanted.resource,
             filter=wanted.filter,
             order_by=wanted.order_by,
-            fields=wanted.fields,
+            # Said out loud where it is not all there is: whether a file holds what is hidden from some.
+            fields=wanted.fields or (all_fields(collection, unseen) if unseen else ()),
         )
         run = runs.new_run(uuid7(), call.principal, specification, call.now)
         await runs.insert(call.tx, run)
@@ -115,11 +118,14 @@ class ExportService:
             raise FailedPrecondition(msg, reason="EXPORT_EXPIRED")
 
 
-def _check(call: Call, collection: Collection[Any], wanted: export_pb2.Export) -> None:
+def _check(
+    call: Call, collection: Collection[Any], wanted: export_pb2.Export, unseen: frozenset[str]
+) -> None:
     """Raises InvalidArgument, with the fault's place in the request."""
-    columns_of(collection, wanted.fields, call.home.custom_fields.of(collection.name))
+    columns_of(collection, wanted.fields, call.home.custom_fields.of(collection.name), unseen)
+    scope = collection.scope(call, collection.permission("list"))
     try:
-        collection.listing.check(call, wanted.filter, wanted.order_by)
+        collection.listing.check(call, scope, wanted.filter, wanted.order_by)
     except InvalidArgument as error:
         violations = [Violation(f"export.{v.field}", v.description) for v in error.violations]
         raise InvalidArgument(
@@ -132,6 +138,10 @@ def _require_file(call: Call, collection: Collection[Any], run: runs.Run) -> Non
     scope = collection.scope(call, collection.permission("list"))
     if run.creator != call.principal.user and scope is not RecordScope.ALL:
         raise _not_found(run.name)
+    held = {path.partition(".")[0] for path in run.specification.fields}
+    refuse_hidden(
+        collection.contract, held or collection.contract.sensitive, hidden_from(call, collection)
+    )
     if run.state != "SUCCEEDED":
         msg = f"The export has no file: it is {run.state}."
         raise FailedPrecondition(msg, reason="EXPORT_NOT_READY", metadata={"state": run.state})

@@ -15,7 +15,7 @@ from psycopg import errors as pg
 
 from crm.common.v1 import import_pb2
 from crmkit import clock, contract, picked_values
-from crmkit.access import Principal, service_principal
+from crmkit.access import Principal, RecordScope, service_principal
 from crmkit.call import Call, Home
 from crmkit.collection import Collection
 from crmkit.contract import Method
@@ -24,6 +24,7 @@ from crmkit.errors import AlreadyExists, Failure
 from crmkit.ids import uuid7_of
 from crmkit.interceptors.errors import failure_of
 from crmkit.resources import set_field
+from crmkit.sensitive import hidden_in
 from crmtransfer.imports import runs
 from crmtransfer.imports.csv_reader import CsvRow
 from crmtransfer.imports.duplicates import Identity, Match, identity, matches
@@ -96,6 +97,14 @@ def creator(home: Home, run: runs.Run) -> Principal:
     if run.creator is None:
         return service_principal(home.name)
     return home.rights.principal(run.creator).limited_to(run.row["limits"])
+
+
+def hidden_from(by: Principal, collection: Collection[Any]) -> frozenset[str]:
+    """The fields that somebody may not see in every record that they may create."""
+    scope = by.grants.scope(collection.permission("create"))
+    return hidden_in(
+        by, collection.contract, RecordScope.ALL if collection.contract.shared else scope
+    )
 
 
 @dataclass(slots=True)

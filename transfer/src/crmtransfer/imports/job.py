@@ -16,7 +16,7 @@ from crmkit.errors import InvalidArgument
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
 from crmtransfer.imports import runs, uploads
-from crmtransfer.imports.batch import Stopped, Work, creator, write_batches
+from crmtransfer.imports.batch import Stopped, Work, creator, hidden_from, write_batches
 from crmtransfer.imports.csv_reader import CsvReader, CsvRow
 from crmtransfer.imports.links import link_rows
 from crmtransfer.imports.lookups import Lookups
@@ -66,8 +66,10 @@ class ImportJob:
             await runs.begin(tx, run.id, total)
         zone = home.rights.organization.zone
         custom = home.custom_fields.of(collection.name)
-        mapper = Mapper(collection, run.specification.mappings, custom, zone)
-        history = creator(home, run).grants.scope(collection.permission("import_history"))
+        by = creator(home, run)
+        unseen = hidden_from(by, collection)
+        mapper = Mapper(collection, run.specification.mappings, custom, zone, unseen)
+        history = by.grants.scope(collection.permission("import_history"))
         bound = mapper.bind(header, history=bool(history))
         work = Work(
             home=home,

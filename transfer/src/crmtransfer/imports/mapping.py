@@ -11,6 +11,7 @@ from crmkit.collection import Collection
 from crmkit.custom_fields.definitions import ResourceFields
 from crmkit.errors import Failure, InvalidArgument
 from crmkit.interceptors.validation import faults
+from crmkit.sensitive import refuse_hidden
 from crmtransfer.imports.custom_fields import custom_target
 from crmtransfer.imports.fields import Target, split, target
 from crmtransfer.imports.values import BadValue
@@ -112,9 +113,23 @@ class Mapper:
         mappings: Sequence[import_pb2.FieldMapping],
         custom: ResourceFields,
         zone: tzinfo = UTC,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
-        """Checks the mappings; raises InvalidArgument naming the one at fault; `zone` is of bare times."""
+        """Checks the mappings.
+
+        Args:
+            collection: What is imported.
+            mappings: Where it stands in the file.
+            custom: What the organisation adds to the resource.
+            zone: The time zone of bare times.
+            hidden: The fields that whoever imports may not see.
+
+        Raises:
+            InvalidArgument: Names the mapping at fault.
+            PermissionDenied: `FIELD_HIDDEN`: it writes what is hidden.
+        """
         self.collection = collection
+        self._hidden = hidden
         self._zone = zone
         self._custom = custom
         self._importable = collection.codec.writable | collection.import_fields
@@ -145,6 +160,7 @@ class Mapper:
         if found.field not in self._importable:
             msg = f"The field {path} cannot be imported."
             raise InvalidArgument(msg, field=at)
+        refuse_hidden(self.collection.contract, [found.field], self._hidden, at=at)
         return found
 
     def _lookup(self, found: Target, lookup: str, at: str) -> str:
@@ -168,7 +184,7 @@ class Mapper:
         """Finds the columns; raises InvalidArgument where a mapped one is missing.
 
         A column that is not mapped and has a field's name fills that field; one of those that only
-        an import of history may set, only where `history` says that the person may.
+        an import of history may set, only where `history` says that the person may; a hidden one does not.
         """
         places = {name: index for index, name in enumerate(header) if name}
         bound = []
@@ -182,6 +198,7 @@ class Mapper:
             bound.append(Source(s.target, s.column, s.value, s.translations, s.lookup, index))
         mapped = {s.column for s in bound} | {s.target.path for s in bound}
         allowed = self._importable if history else self.collection.codec.writable
+        allowed -= self._hidden
         for name, index in places.items():
             if name not in mapped:
                 bound += self._by_name(name, index, allowed)

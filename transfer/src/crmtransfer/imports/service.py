@@ -17,7 +17,7 @@ from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import IMPORT, IMPORT_ISSUE
 from crmtransfer.imports import runs, uploads
-from crmtransfer.imports.batch import Policy, standard_rpc
+from crmtransfer.imports.batch import Policy, hidden_from, standard_rpc
 from crmtransfer.imports.job import ImportJob
 from crmtransfer.imports.mapping import Mapper
 
@@ -61,7 +61,12 @@ class ImportService:
             known = ", ".join(sorted(self._collections))
             msg = f"{wanted.resource} cannot be imported here; what can is {known}."
             raise InvalidArgument(msg, field="import.resource")
-        mapper = Mapper(collection, wanted.mappings, call.home.custom_fields.of(collection.name))
+        mapper = Mapper(
+            collection,
+            wanted.mappings,
+            call.home.custom_fields.of(collection.name),
+            hidden=hidden_from(call.principal, collection),
+        )
         _require_rights(call, collection, mapper, wanted.duplicate_policy)
         upload = parse_name(wanted.upload, collection="uploads", field="import.upload")
         if not await uploads.is_complete(call, upload):

@@ -120,6 +120,7 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
         permissions: Every permission there is; the reading roles are made from them.
     """
     reading = _all("ALL", *(p for p in permissions if _reads(p)))
+    sensitive = _all("ALL", *(p for p in permissions if p.endswith(".read_sensitive")))
     return [
         ADMINISTRATOR,
         _manager(),
@@ -129,9 +130,11 @@ def built_in_roles(permissions: Sequence[str]) -> list[BuiltInRole]:
         BuiltInRole(
             "Analyst",
             "Sees everything and queries every metric.",
-            (*reading, *_all("ALL", "reporting.metrics.*"), *_THEIR_OWN, *_TALK),
+            (*reading, *sensitive, *_all("ALL", "reporting.metrics.*"), *_THEIR_OWN, *_TALK),
         ),
-        BuiltInRole("Read-only", "Sees everything and changes nothing.", reading),
+        BuiltInRole(
+            "Read-only", "Sees everything but sensitive fields, and changes nothing.", reading
+        ),
     ]
 
 

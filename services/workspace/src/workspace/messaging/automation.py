@@ -14,7 +14,7 @@ from workspace.domain.rule import Rule
 from workspace.domain.rule_run import RuleRun
 from workspace.domain.webhook import matches
 from workspace.queries.event_values import condition_values
-from workspace.queries.visibility import may_read, may_read_some
+from workspace.queries.visibility import may_read_some, readable
 from workspace.storage.rule import active_rules, active_rules_of, pace
 from workspace.storage.rule_run import depth_before, depth_of_causes, insert_run
 from workspace.usecases.pause_rule import pause_rule
@@ -41,9 +41,10 @@ async def start_rules(event: Event, call: Call) -> None:
 async def _starts(call: Call, rule: Rule, event: Event) -> bool:
     """Whether the rule's owner may read the event and the condition holds."""
     rights = call.home.rights
-    if may_read(rights, rule.owner, event, rule.limits):
+    shown = readable(rights, rule.owner, event, rule.limits)
+    if shown is not None:
         try:
-            return holds(rule.condition, condition_values(event))
+            return holds(rule.condition, condition_values(shown))
         except Failure:  # it compares what cannot be compared in this event
             return False
     assert rule.owner is not None
@@ -59,7 +60,9 @@ async def _starts(call: Call, rule: Rule, event: Event) -> bool:
 
 async def _begin(call: Call, rule: Rule, event: Event, turn: int) -> None:
     number, paced_until = await pace(call, rule.id)
-    facts = Facts(rule, event, condition_values(event), number, call.home.rights)
+    shown = readable(call.home.rights, rule.owner, event, rule.limits)
+    assert shown is not None  # else it would not have started
+    facts = Facts(rule, shown, condition_values(shown), number, call.home.rights)
     run = RuleRun(
         id=uuid5_of(rule.id, str(event.event_id)),
         rule=rule.id,

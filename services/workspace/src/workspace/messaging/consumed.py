@@ -15,7 +15,7 @@ from workspace.messaging.comment import (
     hear_of_purge,
 )
 from workspace.queries.event_values import body_of, condition_values
-from workspace.queries.visibility import may_read
+from workspace.queries.visibility import readable
 from workspace.storage.webhook import sending_webhooks
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.deliver_webhook import promise
@@ -45,9 +45,9 @@ async def send_on(event: Event, call: Call) -> None:
     for webhook in await sending_webhooks(call, event.time):
         if not any(matches(pattern, event.routing_key) for pattern in webhook.event_types):
             continue
-        readable = may_read(call.home.rights, webhook.owner, event, webhook.limits)
-        if readable and _wanted(webhook, event):
-            delivery = _delivery(webhook, event, call)
+        shown = readable(call.home.rights, webhook.owner, event, webhook.limits)
+        if shown is not None and _wanted(webhook, shown):
+            delivery = _delivery(webhook, shown, call)
             await insert_delivery(call, delivery)
             await promise(call, delivery)
 

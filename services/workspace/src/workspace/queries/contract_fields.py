@@ -13,9 +13,11 @@ from google.api import field_behavior_pb2, resource_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit import contract
+from crmkit.access import Principal, RecordScope
 from crmkit.errors import Failure, InvalidArgument
 from crmkit.filters import FilterField, compile_filter
 from crmkit.paging import parse_order_by
+from crmkit.sensitive import hidden_in, without
 
 _CUSTOM = "custom_fields."
 _UNFILTERED = frozenset({"uid", "etag"})
@@ -63,18 +65,18 @@ def listed_resources() -> frozenset[str]:
     return frozenset(found)
 
 
-def check_filter(collection: str, text: str, field: str) -> None:
+def check_filter(by: Principal, collection: str, text: str, field: str) -> None:
     """Raises InvalidArgument `INVALID_FILTER` on the field that holds the filter."""
     try:
-        compile_filter(text, filter_fields(collection))
+        compile_filter(text, _seen(by, collection))
     except Failure as error:
         raise _on(error, field) from None
 
 
-def check_order_by(collection: str, text: str, field: str) -> None:
+def check_order_by(by: Principal, collection: str, text: str, field: str) -> None:
     """Raises InvalidArgument `INVALID_ORDER_BY` on the field that holds the order."""
     columns: dict[str, sa.ColumnElement[Any]] = {"id": sa.column("id")}
-    fields = filter_fields(collection)
+    fields = _seen(by, collection)
     columns |= {name: f.column for name, f in fields.items() if f.kind not in _UNORDERED}
     custom = [part.split()[0] for part in text.split(",") if part.strip().startswith(_CUSTOM)]
     columns |= {name: sa.column(name) for name in custom if name != _CUSTOM}
@@ -114,6 +116,15 @@ def _is_field(message: Any, path: str) -> bool:
 def _input_only(field: Any) -> bool:
     behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
     return field_behavior_pb2.INPUT_ONLY in behaviors
+
+
+def _seen(by: Principal, collection: str) -> Mapping[str, FilterField]:
+    """The fields by which somebody can filter the records that they may list."""
+    resource = contract.collections()[collection]
+    scope = by.grants.scope(f"{resource.service}.{collection}.list")
+    unseen = hidden_in(by, resource, RecordScope.ALL if resource.shared else scope)
+    known = filter_fields(collection)
+    return _WithCustomFields(without(known, unseen)) if unseen else known
 
 
 @cache

@@ -1,20 +1,21 @@
-"""Who may read an event: the same answer as the producing service's EventService gives."""
+"""Who may read an event, and what of it: the same answer as the producing service's EventService gives."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from crmkit import contract
-from crmkit.access import Principal, RecordScope
+from crmkit.access import ANONYMOUS, Principal, RecordScope
 from crmkit.errors import Failure
 from crmkit.feed.events import Event
 from crmkit.rights import Rights
+from crmkit.sensitive import concealed
 from workspace.queries.event_types import matching, subject_of
 
 
-def may_read(
+def readable(
     rights: Rights, user: UUID | None, event: Event, limits: Sequence[str] | None = None
-) -> bool:
-    """True if a user may read the events of the service, and this one's record, with today's rights.
+) -> Event | None:
+    """An event as a user may read it with today's rights, without what is hidden from them; None if not.
 
     Args:
         rights: The rights of everyone.
@@ -22,12 +23,19 @@ def may_read(
         event: What they would read.
         limits: What the credential was limited to with which they asked for it; None: nothing.
     """
-    resource = contract.collections().get(event.subject.split("/", 1)[0])
-    if user is None or resource is None or resource.service != event.source:
-        return False
+    if user is None:
+        return None
     try:
         principal = rights.principal(user).limited_to(limits)
     except Failure:  # unknown here, or may not sign in any more
+        return None
+    return event.shown(concealed(principal, event.message)) if _may_read(principal, event) else None
+
+
+def _may_read(principal: Principal, event: Event) -> bool:
+    """True if somebody may read the events of the service, and this one's record."""
+    resource = contract.collections().get(event.subject.split("/", 1)[0])
+    if resource is None or resource.service != event.source:
         return False
     if principal.grants.scope(f"{event.source}.events.list") is RecordScope.NONE:
         return False
@@ -35,6 +43,15 @@ def may_read(
     if scope is RecordScope.NONE or resource.shared:
         return scope is not RecordScope.NONE
     return principal.covers(scope, event.owner, event.team)
+
+
+def shown_also_to(rights: Rights, user: UUID | None, event: Event) -> Event:
+    """What somebody else, too, may see of an event that somebody was shown."""
+    try:
+        principal = rights.principal(user) if user is not None else ANONYMOUS
+    except Failure:
+        principal = ANONYMOUS
+    return event.shown(concealed(principal, event.message))
 
 
 def may_read_record(rights: Rights, user: UUID, event: Event) -> bool:

@@ -13,6 +13,7 @@ from crmkit.names import parse_name
 from workspace.domain.rule import RETRY_FOR
 from workspace.domain.rule_run import RuleRun, Step
 from workspace.queries.event_values import condition_values
+from workspace.queries.visibility import readable
 from workspace.storage.rule import RULES
 from workspace.storage.rule_run import find_run, list_runs, lock_run, save_run
 from workspace.usecases.rule_actions import Facts, plan
@@ -53,8 +54,12 @@ class RuleRunService:
         run = await lock_run(call, found.id)
         if run is None:
             raise _not_found(request.name)
-        event = Event(FeedEvent.FromString(run.event))
-        facts = Facts(rule, event, condition_values(event), run.number, call.home.rights)
+        rights, event = call.home.rights, Event(FeedEvent.FromString(run.event))
+        shown = readable(rights, rule.owner, event, rule.limits)
+        if shown is None:
+            msg = "The rule's owner may not read the event any more."
+            raise FailedPrecondition(msg, reason="EVENT_NOT_READABLE")
+        facts = Facts(rule, shown, condition_values(shown), run.number, rights)
         run.rerun(plan(facts), call.now, call.now + RETRY_FOR)
         await save_run(call, run)
         if run.state == "PENDING":

@@ -7,7 +7,7 @@ from crm.workspace.v1 import webhook_pb2
 from crmkit.call import Call
 from crmkit.errors import FailedPrecondition, NotFound
 from crmkit.names import parse_name
-from workspace.domain.webhook import RETRY_FOR
+from workspace.domain.webhook import RETRY_FOR, Webhook
 from workspace.storage.webhook import WEBHOOKS
 from workspace.storage.webhook_delivery import (
     Delivery,
@@ -27,10 +27,11 @@ class WebhookDeliveryService:
     async def GetWebhookDelivery(
         self, request: webhook_pb2.GetWebhookDeliveryRequest, call: Call
     ) -> webhook_pb2.WebhookDelivery:
-        """One delivery with its body."""
-        delivery = await _find(call, request.name)
+        """One delivery; with its body, which holds what the owner may read, for the owner."""
+        webhook, delivery = await _find(call, request.name)
         message = message_of(delivery)
-        message.body = delivery.body.decode()
+        if webhook.owner == call.principal.user and call.principal.limits is None:
+            message.body = delivery.body.decode()
         return message
 
     async def ListWebhookDeliveries(
@@ -50,8 +51,7 @@ class WebhookDeliveryService:
         self, request: webhook_pb2.RedeliverWebhookDeliveryRequest, call: Call
     ) -> webhook_pb2.WebhookDelivery:
         """Sends it once more, and retries for another day."""
-        found = await _find(call, request.name)
-        webhook = await WEBHOOKS.get(call, found.webhook, permission="workspace.webhooks.get")
+        webhook, found = await _find(call, request.name)
         delivery = await lock_delivery(call, found.id)
         if delivery is None:
             raise _not_found(request.name)
@@ -71,8 +71,8 @@ class WebhookDeliveryService:
         return message_of(delivery)
 
 
-async def _find(call: Call, name: str) -> Delivery:
-    """A delivery of a webhook that the caller may read."""
+async def _find(call: Call, name: str) -> tuple[Webhook, Delivery]:
+    """A delivery, and its webhook, which the caller may read."""
     parent, separator, child = name.partition("/deliveries/")
     if not separator:
         raise _not_found(name)
@@ -80,7 +80,7 @@ async def _find(call: Call, name: str) -> Delivery:
     delivery = await find_delivery(call.reader, _id(child))
     if delivery is None or delivery.webhook != webhook.id:
         raise _not_found(name)
-    return delivery
+    return webhook, delivery
 
 
 def _id(text: str) -> UUID:

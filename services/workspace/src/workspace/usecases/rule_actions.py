@@ -21,8 +21,8 @@ from workspace.domain.rule import Assign, CallWebhook, CreateRecord, Notify, Rul
 from workspace.domain.rule_run import RuleRun, Step
 from workspace.domain.webhook import RETRY_FOR
 from workspace.queries.action_fields import create_request, update_request
-from workspace.queries.event_values import body_of
-from workspace.queries.visibility import may_read, may_read_record
+from workspace.queries.event_values import body_of, condition_values
+from workspace.queries.visibility import may_read_record, readable, shown_also_to
 from workspace.storage.webhook import webhook_by_id
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.ask import ask
@@ -38,7 +38,7 @@ class Facts:
 
     Attributes:
         rule: The rule.
-        event: What happened.
+        event: What happened, as the rule's owner may read it.
         values: The same as conditions see it.
         number: How many runs the rule had begun before.
         rights: Who is there.
@@ -159,7 +159,8 @@ def _plan_notify(what: Notify, facts: Facts) -> dict[str, Any]:
         "USER": what.user,
     }
     user = recipients[what.recipient]
-    text = render(what.text, facts.values)[:_LONGEST_TEXT]
+    shown = shown_also_to(facts.rights, user, facts.event)
+    text = render(what.text, condition_values(shown))[:_LONGEST_TEXT]
     return {"user": f"users/{user}" if user is not None else "", "text": text}
 
 
@@ -188,7 +189,8 @@ async def _call_webhook(work: Work) -> str:
     if webhook is None or webhook.owner != work.rule.owner or webhook.delete_time is not None:
         msg = "The rule's owner has no such webhook any more."
         raise FailedPrecondition(msg, reason="WEBHOOK_DELETED")
-    if not may_read(call.home.rights, webhook.owner, event, webhook.limits):
+    shown = readable(call.home.rights, webhook.owner, event, webhook.limits)
+    if shown is None:
         msg = "The webhook may not be sent this."
         raise FailedPrecondition(msg, reason="EVENT_NOT_READABLE")
     delivery = Delivery(
@@ -201,7 +203,7 @@ async def _call_webhook(work: Work) -> str:
         retry_until=call.now + RETRY_FOR,
         next_attempt_time=call.now,
         attempts=[],
-        body=body_of(event),
+        body=body_of(shown),
     )
     await insert_delivery(call, delivery)
     await promise(call, delivery)

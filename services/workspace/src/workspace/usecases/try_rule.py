@@ -16,7 +16,7 @@ from workspace.domain.rule_run import Step
 from workspace.domain.webhook import matches
 from workspace.queries.event_types import matching
 from workspace.queries.event_values import condition_values
-from workspace.queries.visibility import may_read
+from workspace.queries.visibility import readable
 from workspace.usecases.rule_actions import Facts, plan
 
 _FEED = "/crm.common.v1.FeedService"
@@ -42,12 +42,12 @@ async def try_rule(call: Call, rule: Rule) -> list[Tried]:
     """
     services = {event.service for pattern in rule.event_types for event in matching(pattern)}
     events = [
-        event
+        shown
         for service in sorted(services)
         for event in await _recent_events(call, service)
         if any(matches(pattern, event.routing_key) for pattern in rule.event_types)
         and event.routing_key in contract.events()
-        and may_read(call.home.rights, rule.owner, event, rule.limits)
+        and (shown := readable(call.home.rights, rule.owner, event, rule.limits)) is not None
     ]
     events.sort(key=lambda event: event.time, reverse=True)
     return [_tried(call, rule, event) for event in events[:_MOST_RESULTS]]
