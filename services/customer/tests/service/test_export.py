@@ -101,6 +101,21 @@ async def imported(customer: ServiceUnderTest, person: Person, content: bytes) -
     return found
 
 
+async def test_an_ended_export_is_told_once_without_personal_data(
+    customer: ServiceUnderTest,
+) -> None:
+    """To whoever started it, with how many records there were."""
+    ada = await customer.person("customer.*")
+    await create(customer, ada, display_name="Told", labels={"told": "yes"})
+    run = await started(customer, ada, filter='labels.told = "yes" AND display_name = "Told"')
+    await ended(customer, ada, run)
+    (event,) = await customer.events(run.name)
+    outcome = event.message.outcome
+    assert (event.routing_key, outcome.name) == ("customer.export.ended", run.name)
+    assert (outcome.creator, outcome.processed_count, outcome.failed_count) == (ada.name, 1, 0)
+    assert b"Told" not in event.wire.payload
+
+
 async def test_an_exported_file_imports_again_as_equal_records(
     customer: ServiceUnderTest,
 ) -> None:

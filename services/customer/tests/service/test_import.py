@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import import_pb2
 from crm.customer.v1 import account_pb2, account_pb2_grpc, import_pb2_grpc
+from crmkit.feed.events import Event
 from crmkit.jobs import JobRunner
 from crmkit.statements import compile_statement
 from crmkit.testing import eventually
@@ -382,6 +383,28 @@ async def test_an_ended_import_cannot_be_cancelled(customer: ServiceUnderTest) -
     assert details_of(caught.value)["reason"] == "ILLEGAL_TRANSITION"
 
 
+async def test_an_ended_import_is_told_once_without_personal_data(
+    customer: ServiceUnderTest,
+) -> None:
+    """To whoever started it, with what became of the rows."""
+    ada = await customer.person("customer.*")
+    run = await run_import(customer, ada, b"display_name,kind\nTold Ltd,ORGANISATION\n,\n")
+    feed = customer.running.feed
+
+    async def told() -> list[Event]:
+        last = (await feed.head()).last_seq  # other tests' imports are long
+        wires = await feed.read(max(0, last - 100), 100)
+        return [Event(wire) for wire in wires if wire.subject == run.name]
+
+    (event,) = await eventually(told)
+    outcome = event.message.outcome
+    assert (event.routing_key, outcome.name) == ("customer.import.ended", run.name)
+    assert (outcome.creator, outcome.resource) == (ada.name, "accounts")
+    assert outcome.state == outcome.SUCCEEDED
+    assert (outcome.processed_count, outcome.failed_count) == (2, 1)
+    assert b"Told" not in event.wire.payload
+
+
 async def test_a_repeated_request_id_starts_one_import(customer: ServiceUnderTest) -> None:
     """INVARIANT: a repeat answers the first import."""
     ada = await customer.person("customer.*")
@@ -466,6 +489,8 @@ async def test_a_cancelled_import_stops_and_keeps_what_is_done(postgres: TestSer
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
         assert await listed(customer, ada) == {}
+        events = await customer.running.feed.read(0, 1000)
+        assert not [e for e in events if e.routing_key.endswith(".ended")]  # they know
 
 
 async def test_an_import_brings_labels_and_loses_what_a_closed_list_lacks(

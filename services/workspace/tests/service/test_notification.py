@@ -8,7 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from crm.common.v1 import event_pb2
+from crm.common.v1.job_pb2 import JobOutcome
+from crm.customer.v1.import_pb2 import ImportEnded
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityUpdated
+from crm.support.v1.export_pb2 import ExportEnded
 from crm.workspace.v1 import event_pb2_grpc, notification_pb2, notification_pb2_grpc
 from crmkit.access import service_principal
 from crmkit.call import new_call
@@ -79,6 +82,33 @@ async def test_what_is_no_news_is_not_told(workspace: ServiceUnderTest, feeds: F
     await feeds.publish(OpportunityCreated(opportunity=record), owner=uuid7())
     await applied(workspace, feeds)
     assert await listed(workspace, ada) == []
+
+
+async def test_who_started_a_job_is_told_how_it_ended(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """An import or export, of any service; nobody is told of what a service started."""
+    ada = await workspace.person()
+    outcome = JobOutcome(
+        name=f"imports/{uuid7()}", resource="accounts", state=JobOutcome.SUCCEEDED,
+        creator=ada.name, processed_count=1000, failed_count=7,
+    )  # fmt: skip
+    await feeds.publish(ImportEnded(outcome=outcome), subject=outcome.name)
+    outcome.ClearField("creator")
+    await feeds.publish(ImportEnded(outcome=outcome), subject=outcome.name)
+    failed = JobOutcome(name=f"exports/{uuid7()}", state=JobOutcome.FAILED, creator=ada.name)
+    await feeds.publish(ExportEnded(outcome=failed), subject=failed.name)
+    await applied(workspace, feeds)
+    second, first = await listed(workspace, ada, filter="kind = JOB_ENDED")
+    assert (first.subject, dict(first.parameters)) == (
+        outcome.name,
+        {
+            "job": "import", "service": "customer", "resource": "accounts", "state": "SUCCEEDED",
+            "processed_count": "1000", "failed_count": "7",
+        },
+    )  # fmt: skip
+    assert (second.parameters["job"], second.parameters["service"]) == ("export", "support")
+    assert second.parameters["state"] == "FAILED"
 
 
 async def test_nobody_reads_anothers_notifications(

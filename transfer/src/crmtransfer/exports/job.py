@@ -22,6 +22,7 @@ from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
 from crmkit.sensitive import hidden_in
 from crmkit.statements import compile_statement
+from crmtransfer.ended import tell_that_it_ended
 from crmtransfer.exports import runs
 from crmtransfer.exports.columns import Column, columns_of
 from crmtransfer.exports.csv_writer import csv_bytes
@@ -75,9 +76,14 @@ class ExportJob:
             if failure is None:
                 _log.exception("export failed", run=run.name)
             message = failure.message if failure else "Something went wrong on our side."
-            await runs.end(call.tx, run, "FAILED", message)
+            await self._end(call, run, "FAILED", message)
         else:
-            await runs.end(call.tx, run, "SUCCEEDED")
+            await self._end(call, run, "SUCCEEDED")
+
+    async def _end(self, call: Call, run: runs.Run, state: str, message: str | None = None) -> None:
+        counts = await runs.end(call.tx, run, state, message)
+        if counts is not None:
+            await tell_that_it_ended(call, "export", run, state, counts)
 
     async def _run(self, home: Home, run: runs.Run) -> None:
         collection = self._collections[run.specification.resource]

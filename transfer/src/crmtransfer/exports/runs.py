@@ -46,7 +46,7 @@ _GET_CHUNK = compile_statement(
 _END = compile_statement(
     sa.text(
         "UPDATE export SET state = :state, end_time = :time, error_message = :message"
-        " WHERE id = :id AND state IN ('QUEUED', 'RUNNING')"
+        " WHERE id = :id AND state IN ('QUEUED', 'RUNNING') RETURNING processed_rows"
     ).bindparams(_ID, sa.bindparam("message", type_=sa.Text))
 )
 _DELETE_FILE = compile_statement(sa.delete(EXPORT_CHUNK).where(EXPORT_CHUNK.c.export == _ID))
@@ -163,12 +163,19 @@ async def advance(tx: Transaction, run: Run, data: bytes, rows: int, token: str)
     )
 
 
-async def end(tx: Transaction, run: Run, state: str, message: str | None = None) -> None:
-    """Ends an export that has not ended yet; only one that succeeded keeps its file."""
-    text = message[:2000] if message else None
-    await tx.execute(_END, {"id": run.id, "state": state, "time": clock.now(), "message": text})
+async def end(
+    tx: Transaction, run: Run, state: str, message: str | None = None
+) -> tuple[int, int] | None:
+    """Ends an export that has not ended yet; only one that succeeded keeps its file.
+
+    Returns:
+        How many records were written, of which none failed; None if it had ended before.
+    """
+    text, now = message[:2000] if message else None, clock.now()
+    row = await tx.fetch_one(_END, {"id": run.id, "state": state, "time": now, "message": text})
     if state != "SUCCEEDED":
         await tx.execute(_DELETE_FILE, {"id": run.id})
+    return (int(row[0]), 0) if row is not None else None
 
 
 async def delete_files(database: Database, before: datetime) -> None:

@@ -15,6 +15,7 @@ from crmkit.db import Database
 from crmkit.errors import InvalidArgument
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import is_transient
+from crmtransfer.ended import tell_that_it_ended
 from crmtransfer.imports import runs, uploads
 from crmtransfer.imports.batch import Stopped, Work, creator, hidden_from, write_batches
 from crmtransfer.imports.csv_reader import CsvReader, CsvRow
@@ -55,9 +56,14 @@ class ImportJob:
             if failure is None:
                 _log.exception("import failed", run=run.name)
             message = failure.message if failure else "Something went wrong on our side."
-            await runs.end(call.tx, run, "FAILED", message)
+            await self._end(call, run, "FAILED", message)
         else:
-            await runs.end(call.tx, run, "SUCCEEDED")
+            await self._end(call, run, "SUCCEEDED")
+
+    async def _end(self, call: Call, run: runs.Run, state: str, message: str | None = None) -> None:
+        counts = await runs.end(call.tx, run, state, message)
+        if counts is not None:
+            await tell_that_it_ended(call, "import", run, state, counts)
 
     async def _run(self, home: Home, run: runs.Run) -> None:
         collection = self._collections[run.specification.resource]

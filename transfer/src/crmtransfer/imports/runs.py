@@ -60,7 +60,7 @@ _NOTE = compile_statement(
 _END = compile_statement(
     sa.text(
         "UPDATE import SET state = :state, end_time = :time, error_message = :message"
-        " WHERE id = :id AND state IN ('QUEUED', 'RUNNING')"
+        " WHERE id = :id AND state IN ('QUEUED', 'RUNNING') RETURNING processed_rows, failed_count"
     ).bindparams(_ID, sa.bindparam("message", type_=sa.Text))
 )
 _COUNT_WARNINGS = compile_statement(
@@ -201,13 +201,20 @@ async def note(tx: Transaction, id_: UUID, issues: Sequence[Issue], first_index:
     )
 
 
-async def end(tx: Transaction, run: Run, state: str, message: str | None = None) -> None:
-    """Ends an import that has not ended yet, and gives its file up."""
+async def end(
+    tx: Transaction, run: Run, state: str, message: str | None = None
+) -> tuple[int, int] | None:
+    """Ends an import that has not ended yet, and gives its file up.
+
+    Returns:
+        How many rows were dealt with and how many of them failed; None if it had ended before.
+    """
     await tx.execute(_COUNT_WARNINGS, {"id": run.id})
     time = clock.now()
     text = message[:2000] if message else None
-    await tx.execute(_END, {"id": run.id, "state": state, "time": time, "message": text})
+    row = await tx.fetch_one(_END, {"id": run.id, "state": state, "time": time, "message": text})
     await tx.execute(uploads.DELETE, {"id": run.upload})
+    return (int(row[0]), int(row[1])) if row is not None else None
 
 
 def issue_message(row: Row) -> import_pb2.ImportIssue:

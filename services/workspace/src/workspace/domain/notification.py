@@ -6,7 +6,9 @@ from uuid import UUID
 
 from crmkit.aggregate import Record
 
-KINDS = ("ASSIGNED", "WEBHOOK_PAUSED", "RULE", "RULE_PAUSED", "MENTIONED", "COMMENTED")
+KINDS = (
+    "ASSIGNED", "WEBHOOK_PAUSED", "RULE", "RULE_PAUSED", "MENTIONED", "COMMENTED", "JOB_ENDED",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)

@@ -1,10 +1,12 @@
 """What other services' events mean here: webhooks are sent them, rules start, and people are told."""
 
+from crm.common.v1 import job_pb2
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.feed.events import Event
 from crmkit.ids import uuid5_of
+from crmkit.names import parse_name
 from workspace.domain.condition import holds
 from workspace.domain.webhook import RETRY_FOR, Webhook, matches
 from workspace.messaging.automation import pause_rules_of_who_left, start_rules
@@ -36,6 +38,7 @@ async def react(event: Event, call: Call) -> None:
         else:
             await start_rules(event, call)
             await tell_new_owner(event, call)
+            await tell_who_started(event, call)
         if past == "purged":
             await hear_of_purge(event, call)
 
@@ -83,3 +86,20 @@ async def tell_new_owner(event: Event, call: Call) -> None:
     if event.actor == f"users/{event.owner}":
         return
     await notify(call, event.owner, "ASSIGNED", subject=event.subject, actor=actor_of(event))
+
+
+async def tell_who_started(event: Event, call: Call) -> None:
+    """A job that somebody started has ended: an import, an export."""
+    outcome = getattr(event.message, "outcome", None)
+    if not isinstance(outcome, job_pb2.JobOutcome) or not outcome.creator:
+        return
+    parameters = {
+        "job": event.routing_key.split(".")[1],
+        "service": event.source,
+        "resource": outcome.resource,
+        "state": job_pb2.JobOutcome.State.Name(outcome.state),
+        "processed_count": str(outcome.processed_count),
+        "failed_count": str(outcome.failed_count),
+    }
+    creator = parse_name(outcome.creator, collection="users", field="creator")
+    await notify(call, creator, "JOB_ENDED", subject=outcome.name, parameters=parameters)
