@@ -60,6 +60,9 @@ class Owners(grpc.GenericRpcHandler):  # type: ignore[misc] - the library's type
             self.effects.setdefault(request.request_id, asked)
             if self.refusals:
                 await abort(context, self.refusals.pop(0), method.service, None)
+            if method.name == "CreateComment":
+                request.comment.name = f"{request.parent}/comments/{request.request_id}"
+                return request.comment
             resource = contract.resource_of(method.output)
             record = getattr(request, resource.singular)
             if not record.name:

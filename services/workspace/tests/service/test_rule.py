@@ -12,6 +12,7 @@ from google.type.money_pb2 import Money
 
 from crm.identity.v1.user_pb2 import User, UserDeactivated
 from crm.marketing.v1.campaign_pb2 import Campaign, CampaignCreated
+from crm.sales.v1.follower_pb2 import FollowerAdded
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityUpdated, OpportunityWon
 from crm.sales.v1.product_pb2 import Product, ProductCreated
 from crm.workspace.v1 import (
@@ -362,6 +363,29 @@ async def test_what_is_hidden_starts_nothing_and_is_told_nobody(
     assert [n.text for n in await told(workspace, ada, "RULE")] == ["5000"]
     assert [n.text for n in await told(workspace, bob, "RULE")] == ["?"]
     assert await runs(workspace, bob, guessing.name) == []
+
+
+async def test_followers_are_told_and_something_is_said(
+    workspace: ServiceUnderTest, feeds: FeedHost, owners: Owners
+) -> None:
+    """Everybody who follows the record and may read it, each once; the comment is the owner's."""
+    ada, bob = await workspace.person("*"), await workspace.person("sales.*")
+    outside = await workspace.person(("sales.*", "OWN"))
+    tell = {"notify": {"recipient": "FOLLOWERS", "text": "won"}}
+    say = {"add_comment": {"text": "Well done, @{{event.actor}}"}}
+    rule = await create(workspace, ada, tell, say)
+    record = Opportunity(name=f"opportunities/{uuid7()}")
+    for person in (bob, outside):
+        follow = FollowerAdded(parent=record.name, user=person.name)
+        await feeds.publish(follow, subject=f"{record.name}/followers/{person.id}")
+    await feeds.publish(OpportunityWon(opportunity=record), owner=ada.id, actor=bob.name)
+    (run,) = await ended(workspace, ada, rule.name, Run.SUCCEEDED)
+    for person, texts in ((ada, ["won"]), (bob, ["won"]), (outside, [])):
+        assert [n.text for n in await told(workspace, person, "RULE")] == texts
+    (said,) = owners.asked
+    assert (said.method, said.request.parent) == ("CreateComment", record.name)
+    assert said.request.comment.text == f"Well done, @{bob.name}"
+    assert run.steps[1].outcome.startswith(f"{record.name}/comments/")
 
 
 async def test_a_rule_sends_an_event_to_a_webhook_of_its_owner(

@@ -55,7 +55,7 @@ class CreateRecord:
 
 @dataclass(kw_only=True)
 class Notify:
-    """Tells the record's owner, the rule's owner, or a user."""
+    """Tells the record's owner, the rule's owner, a user, or the record's followers."""
 
     recipient: str
     user: UUID | None = None
@@ -70,6 +70,13 @@ class CallWebhook:
 
 
 @dataclass(kw_only=True)
+class AddComment:
+    """Says something about the record."""
+
+    text: str
+
+
+@dataclass(kw_only=True)
 class Action:
     """Something to do: exactly one of these, by its name in the contract."""
 
@@ -78,6 +85,7 @@ class Action:
     create_record: CreateRecord | None = None
     notify: Notify | None = None
     call_webhook: CallWebhook | None = None
+    add_comment: AddComment | None = None
 
     @property
     def kind(self) -> str:

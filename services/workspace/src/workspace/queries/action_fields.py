@@ -108,6 +108,20 @@ def _is_text(field: Any) -> bool:
     )
 
 
+def check_comment(patterns: Sequence[str], path: str) -> None:
+    """Raises InvalidArgument `INVALID_ACTION` unless there are comments on every record of these events."""
+    for resource in _subjects(patterns):
+        _comment_method(resource, path)
+
+
+def _comment_method(resource: ResourceContract, path: str) -> Method:
+    service = contract.services().get(f"crm.{resource.service}.v1.CommentService")
+    for method in contract.methods_of(service) if service is not None else ():
+        if method.name == "CreateComment" and resource.service in SERVICES:
+            return method
+    refuse(path, f"there are no comments on {resource.collection}")
+
+
 # -- what is sent
 
 
@@ -130,6 +144,15 @@ def create_request(collection: str, values: dict[str, Any], request_id: UUID) ->
     method = _method(resource, "Create", "resource")
     request: Any = method.input(request_id=str(request_id))
     getattr(request, resource.singular).CopyFrom(_filled(resource, values))
+    return method, request
+
+
+def comment_request(subject: str, text: str, request_id: UUID) -> tuple[Method, Any]:
+    """The method and the request that say something about a record."""
+    resource = contract.collections()[subject.split("/", 1)[0]]
+    method = _comment_method(resource, "text")
+    request: Any = method.input(parent=subject, request_id=str(request_id))
+    request.comment.text = text
     return method, request
 
 

@@ -5,8 +5,18 @@ from typing import Any
 
 from crmkit.call import Call
 from workspace.domain.merge_tags import check_merge_tags, texts_of
-from workspace.domain.rule import Action, Assign, CallWebhook, CreateRecord, Notify, Rule, SetFields
+from workspace.domain.rule import (
+    Action,
+    AddComment,
+    Assign,
+    CallWebhook,
+    CreateRecord,
+    Notify,
+    Rule,
+    SetFields,
+)
 from workspace.queries.action_fields import (
+    check_comment,
     check_create,
     check_update,
     known_tags,
@@ -63,10 +73,16 @@ async def _call_webhook(call: Call, rule: Rule, what: CallWebhook, path: str) ->
         refuse(f"{path}.webhook", "you have no such webhook")
 
 
+async def _add_comment(_call: Call, rule: Rule, what: AddComment, path: str) -> None:
+    _check_texts(rule, what.text, f"{path}.text")
+    check_comment(rule.event_types, path)
+
+
 _CHECKS: dict[str, Callable[[Call, Rule, Any, str], Awaitable[None]]] = {
     "set_fields": _set_fields,
     "assign": _assign,
     "create_record": _create_record,
     "notify": _notify,
     "call_webhook": _call_webhook,
+    "add_comment": _add_comment,
 }

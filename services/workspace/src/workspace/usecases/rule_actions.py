@@ -14,22 +14,32 @@ from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit.call import Call
 from crmkit.errors import FailedPrecondition
 from crmkit.feed.events import Event
+from crmkit.ids import uuid5_of
 from crmkit.names import parse_name
 from crmkit.rights import Rights
 from workspace.domain.merge_tags import render, render_all
-from workspace.domain.rule import Assign, CallWebhook, CreateRecord, Notify, Rule, SetFields
+from workspace.domain.rule import (
+    AddComment,
+    Assign,
+    CallWebhook,
+    CreateRecord,
+    Notify,
+    Rule,
+    SetFields,
+)
 from workspace.domain.rule_run import RuleRun, Step
 from workspace.domain.webhook import RETRY_FOR
-from workspace.queries.action_fields import create_request, update_request
+from workspace.queries.action_fields import comment_request, create_request, update_request
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import may_read_record, readable, shown_also_to
+from workspace.storage.follower import followers_of
 from workspace.storage.webhook import webhook_by_id
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.ask import ask
 from workspace.usecases.deliver_webhook import promise
 from workspace.usecases.notify import notify
 
-_LONGEST_TEXT = 1000
+_LONGEST_NOTE, _LONGEST_COMMENT = 1000, 10_000
 
 
 @dataclass(frozen=True)
@@ -157,22 +167,54 @@ def _plan_notify(what: Notify, facts: Facts) -> dict[str, Any]:
         "RECORD_OWNER": facts.event.owner,
         "RULE_OWNER": facts.rule.owner,
         "USER": what.user,
+        "FOLLOWERS": None,
     }
     user = recipients[what.recipient]
     shown = shown_also_to(facts.rights, user, facts.event)
-    text = render(what.text, condition_values(shown))[:_LONGEST_TEXT]
-    return {"user": f"users/{user}" if user is not None else "", "text": text}
+    return {
+        "recipient": what.recipient,
+        "user": f"users/{user}" if user is not None else "",
+        "text": render(what.text, condition_values(shown))[:_LONGEST_NOTE],
+    }
 
 
 async def _notify(work: Work) -> str | None:
-    name, event = work.parameters["user"], work.event
-    user = parse_name(name, collection="users", field="user") if name else None
-    if user is None or not may_read_record(work.call.home.rights, user, event):
-        return None
-    return await notify(
-        work.call, user, "RULE", record_id=work.run.step_id(), subject=event.subject,
-        text=work.parameters["text"] or None, parameters={"rule": f"rules/{work.rule.id}"},
-    )  # fmt: skip
+    """Tells those who may read the record; answers the first notification."""
+    event, told = work.event, []
+    for user in await _recipients(work, event):
+        if may_read_record(work.call.home.rights, user, event):
+            name = await notify(
+                work.call, user, "RULE", record_id=uuid5_of(work.run.step_id(), str(user)),
+                subject=event.subject, text=work.parameters["text"] or None,
+                parameters={"rule": f"rules/{work.rule.id}"},
+            )  # fmt: skip
+            told += [name] if name else []
+    return told[0] if told else None
+
+
+async def _recipients(work: Work, event: Event) -> list[UUID]:
+    if work.parameters["recipient"] == "FOLLOWERS":
+        collection = event.subject.split("/", 1)[0]
+        record = parse_name(event.subject, collection=collection, field="subject")
+        return await followers_of(work.call, record, event.owner)
+    name = work.parameters["user"]
+    return [parse_name(name, collection="users", field="user")] if name else []
+
+
+# -- comments
+
+
+def _plan_add_comment(what: AddComment, facts: Facts) -> dict[str, Any]:
+    shown = shown_also_to(
+        facts.rights, None, facts.event
+    )  # everybody who reads the record reads it
+    return {"text": render(what.text, condition_values(shown))[:_LONGEST_COMMENT]}
+
+
+async def _add_comment(work: Work) -> str:
+    subject, text = work.run.subject, work.parameters["text"]
+    made = await ask(work.call, *comment_request(subject, text, work.run.step_id()))
+    return str(made.name)
 
 
 # -- webhooks
@@ -216,4 +258,5 @@ KINDS: dict[str, Kind] = {
     "create_record": Kind(remote=True, plan=_plan_create_record, perform=_create_record),
     "notify": Kind(remote=False, plan=_plan_notify, perform=_notify),
     "call_webhook": Kind(remote=False, plan=_plan_call_webhook, perform=_call_webhook),
+    "add_comment": Kind(remote=True, plan=_plan_add_comment, perform=_add_comment),
 }
