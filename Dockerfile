@@ -27,7 +27,7 @@ RUN module=$SERVICE && if [ "$module" = cli ]; then module=crm_cli; fi \
 FROM python:3.13-slim
 # Volumes take their first owner from these folders.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin crm \
- && install -d -o crm -g crm /var/lib/crm/keys /var/lib/crm/gateway
+ && install -d -o crm -g crm /var/lib/crm/keys /var/lib/crm/gateway /var/lib/crm/attachments
 COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH \
     PYTHONUNBUFFERED=1 \

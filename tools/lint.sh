@@ -41,7 +41,7 @@ contracts_kept() {
 }
 
 # Modules of a folder with tests share names, so each package is checked by its own path.
-sources=$(ls -d kit/src/crmkit transfer/src/crmtransfer services/*/src/* gateway/src/gateway cli/src/crm_cli)
+sources=$(ls -d kit/src/crmkit transfer/src/crmtransfer attachments/src/crmattachments services/*/src/* gateway/src/gateway cli/src/crm_cli)
 
 check ruff "$bin/ruff" check --quiet .
 check format "$bin/ruff" format --quiet --check .

@@ -26,7 +26,14 @@ _LONG_KIT_FILES = {"runner.py"}
 _SERVICES = sorted(path for path in (ROOT / "services").iterdir() if path.is_dir())
 _SOURCES = sorted(
     path
-    for pattern in ("kit/src", "transfer/src", "services/*/src", "gateway/src", "cli/src")
+    for pattern in (
+        "kit/src",
+        "transfer/src",
+        "attachments/src",
+        "services/*/src",
+        "gateway/src",
+        "cli/src",
+    )
     for folder in ROOT.glob(pattern)
     for path in folder.rglob("*.py")
 )
@@ -126,11 +133,12 @@ def test_ids_come_from_one_place() -> None:
 
 
 def test_sql_stands_where_data_is_kept() -> None:
-    """Tables and queries: in the kit, `transfer/`, `storage/`, `queries/`, `projections/`, migrations."""
+    """Tables and queries: in the kit and beside it, `storage/`, `queries/`, `projections/`, migrations."""
     forbidden = re.compile(r"(sa\.|sqlalchemy\.)?(select|insert|update|delete|text|Table)")
     places = [
         "/kit/src/",
         "/transfer/src/",
+        "/attachments/src/",
         "/storage/",
         "/queries/",
         "/projections/",

@@ -202,8 +202,8 @@ def test_a_batch_is_allowed_to_whom_the_single_change_is(record: contract.Resour
 def test_every_record_of_a_domain_service_is_talked_about_and_followed(
     record: contract.ResourceContract,
 ) -> None:
-    """INVARIANT: each method on comments and followers has a path for every collection of its package."""
-    for noun in ("Comment", "Follower"):
+    """INVARIANT: what belongs to records has a path for every collection of its package, in each method."""
+    for noun in ("Attachment", "Comment", "Follower"):
         service = contract.services().get(f"crm.{record.service}.v1.{noun}Service")
         assert service or record.service in {"identity", "workspace"}
         for method in service.methods if service else ():

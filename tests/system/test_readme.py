@@ -79,7 +79,8 @@ async def test_the_rest_examples_of_the_api_page_work(crm: RunningSystem) -> Non
     page = "docs/api/rest.md"
     script = "".join(block(page, name) for name in ("sign-in", "records", "batch"))
     output = await run(crm, "bash", "-euo", "pipefail", "-c", script)
-    changed, field, filled, batch, deleted = jsons(output)
+    changed, attached, field, filled, batch, deleted = jsons(output)
+    assert (attached["file_name"], attached["content_type"]) == ("offer.txt", "text/plain")
     assert changed["industry"] == "software"
     assert changed["etag"] == '"2"'
     assert field["field_id"] == "region"

@@ -48,6 +48,7 @@ class SystemOptions:
         durable: False only for tests and benchmarks of speed without safety.
         amqp_url: A message bus; without it consumers pull.
         smtp_url: The server for outgoing mail; without it none is sent.
+        attachments_url: Where attached files are kept; without it in `data_dir`.
     """
 
     data_dir: Path
@@ -60,6 +61,10 @@ class SystemOptions:
     amqp_url: str = ""
     smtp_url: str = ""
     mail_from: str = ""
+    attachments_url: str = ""
+    attachments_access_key: str = ""
+    attachments_secret_key: str = ""
+    attachments_max_mib: int = 25
     rate_limit: int = 6000
     reflection: bool = True
     cors_origins: tuple[str, ...] = ()
@@ -228,14 +233,19 @@ def _prepare_databases(system: System) -> None:
 async def _start_service(system: System, name: str, stack: AsyncExitStack) -> None:
     declared = service(name)
     options = system.options
+    folder = options.data_dir.resolve()
     values: dict[str, object] = {
         "database_url": system.postgres.url("{service}").replace("%7Bservice%7D", "{service}"),
         "services": dict(system.addresses),
-        "keys_dir": options.data_dir.resolve() / "keys",
+        "keys_dir": folder / "keys",
         "public_url": options.url,
         "amqp_url": options.amqp_url or None,
         "smtp_url": options.smtp_url,
         "mail_from": options.mail_from,
+        "attachments_url": options.attachments_url or folder.joinpath("attachments").as_uri(),
+        "attachments_access_key": options.attachments_access_key,
+        "attachments_secret_key": options.attachments_secret_key,
+        "attachments_max_mib": options.attachments_max_mib,
     }
     if "admin_email" in declared.settings.model_fields:
         values |= {"admin_email": system.admin_email, "admin_password": system.admin_password}

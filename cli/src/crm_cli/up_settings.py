@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crm_cli.system import SystemOptions
+from crmkit.file_store_url import FileStoreUrl
 from crmkit.mail import SmtpUrl
 from crmkit.settings import PREFIX, load
 
@@ -41,6 +42,10 @@ class UpSettings(BaseSettings):
     amqp_url: SecretStr = SecretStr("")
     smtp_url: SmtpUrl = None
     mail_from: str = ""
+    attachments_url: FileStoreUrl = ""
+    attachments_access_key: str = ""
+    attachments_secret_key: SecretStr = SecretStr("")
+    attachments_max_mib: Annotated[int, Field(ge=1, le=100)] = 25
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = ()
     hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = ()
     rate_limit: Annotated[int, Field(gt=0)] = 6000
@@ -60,6 +65,10 @@ class UpSettings(BaseSettings):
             amqp_url=self.amqp_url.get_secret_value(),
             smtp_url=self.smtp_url.get_secret_value() if self.smtp_url else "",
             mail_from=self.mail_from,
+            attachments_url=self.attachments_url,
+            attachments_access_key=self.attachments_access_key,
+            attachments_secret_key=self.attachments_secret_key.get_secret_value(),
+            attachments_max_mib=self.attachments_max_mib,
             rate_limit=self.rate_limit,
             reflection=self.reflection == "on",
             webhook_allow_networks=self.webhook_allow_networks,

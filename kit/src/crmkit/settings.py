@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from crmkit.file_store_url import FileStoreUrl
 from crmkit.mail import SmtpUrl
 
 PREFIX = "CRM_"
@@ -59,6 +60,10 @@ class ServiceSettings(BaseSettings):
         public_url: What people type; the issuer of tokens and the start of links.
         smtp_url: The server that outgoing mail is handed to; without it none is sent.
         mail_from: The sender of outgoing mail.
+        attachments_url: Where attached files are kept; without it none are taken.
+        attachments_access_key: The key id for a bucket; without it the machine's own rights count.
+        attachments_secret_key: The key itself.
+        attachments_max_mib: How large an attached file may be.
         metrics_port: Prometheus metrics over HTTP; none if 0.
     """
 
@@ -72,6 +77,10 @@ class ServiceSettings(BaseSettings):
     public_url: str = "http://127.0.0.1:8080"
     smtp_url: SmtpUrl = None
     mail_from: str = ""
+    attachments_url: FileStoreUrl = ""
+    attachments_access_key: str = ""
+    attachments_secret_key: SecretStr | None = None
+    attachments_max_mib: Annotated[int, Field(ge=1, le=100)] = 25
     metrics_port: int = 0
     log_level: str = "info"
     otlp_endpoint: str = ""

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from crmkit import clock, contract, custom_values
 from crmkit.access import service_principal
 from crmkit.call import Call, Home, new_call
-from crmkit.children import comments, followers
+from crmkit.children import attached_files, comments, followers
 from crmkit.codec import Codec
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, Failure
@@ -34,7 +34,7 @@ _log = structlog.get_logger("crm.trash")
 
 
 async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
-    """Removes a deleted record, locked by the caller, and its history, comments and followers.
+    """Removes a deleted record, locked by the caller, and what belongs to it: history, comments, files.
 
     Raises:
         FailedPrecondition: `NOT_DELETED`, or `STILL_REFERENCED` with the `referrer` and its `field`.
@@ -48,6 +48,7 @@ async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
     await call.tx.execute(compile_statement(sa.delete(table).where(table.c.id == entity.id)))
     await comments.forget(call.tx, entity.id)
     await followers.forget(call.tx, entity.id)
+    await attached_files.forget(call.tx, entity.id)
     entity.version += 1
     await publish_purged(collection.codec, call, entity)
 

@@ -38,3 +38,30 @@ def drop_comments_and_followers() -> None:
     """Drops them again."""
     op.drop_table("follower")
     op.drop_table("comment")
+
+
+def create_attachments() -> None:
+    """Creates the table of attachments."""
+    op.create_table(
+        "attachment",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("collection", sa.Text(collation="C"), nullable=False),
+        sa.Column("record", sa.Uuid(), nullable=False),
+        sa.Column("creator", sa.Text(collation="C"), nullable=False),
+        sa.Column("create_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("update_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("delete_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("purge_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("file_name", sa.Text(collation="C"), nullable=False),
+        sa.Column("content_type", sa.Text(collation="C"), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_attachment_record", "attachment", ["record", "id"])
+
+
+def drop_attachments() -> None:
+    """Drops it again."""
+    op.drop_table("attachment")

@@ -106,12 +106,23 @@ def _unary(
 
 
 def _client_streaming(method: Method, function: Function, around: Surroundings) -> Any:
-    in_transaction = in_unit_of_work(function)
+    handler = function if method.saga else in_unit_of_work(function)
+    validate = validator(method)
+
+    async def messages(chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        """Only the first message says what is sent; the others go on with it."""
+        first = True
+        async for data in chunks:
+            request = _parse(method, data)
+            if first:
+                refuse_nul(request, data)
+                validate(request)
+                first = False
+            yield request
 
     async def answer(chunks: AsyncIterator[bytes], call: Call, _seconds: float) -> Any:
         await _admit(around, call)
-        requests = (_parse(method, data) async for data in chunks)
-        response = await in_transaction(requests, call)
+        response = await handler(messages(chunks), call)
         conceal(call.principal, response)
         return response
 

@@ -158,6 +158,7 @@ async def service_under_test(
                 "services": services,
                 "keys_dir": folder,
                 "public_url": ISSUER,
+                "attachments_url": f"file://{folder}/attachments",
                 **settings,
             }
         )

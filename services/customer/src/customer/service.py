@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crmattachments.part import attachments
 from crmkit.service import Service
 from crmtransfer.part import imports_and_exports
 from customer.messaging.consumed import HANDLERS
@@ -12,6 +13,6 @@ SERVICE = Service(
     name="customer",
     migrations=Path(__file__).parent / "migrations",
     collections=[ACCOUNTS, CONTACTS],
-    parts=[imports_and_exports],
+    parts=[imports_and_exports, attachments],
     consumes=HANDLERS,
 )

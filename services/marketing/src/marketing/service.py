@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crmattachments.part import attachments
 from crmkit.service import Service
 from crmtransfer.part import imports_and_exports
 from marketing.rpc.campaign import CampaignService
@@ -11,6 +12,6 @@ SERVICE = Service(
     name="marketing",
     migrations=Path(__file__).parent / "migrations",
     collections=[CAMPAIGNS],
-    parts=[imports_and_exports],
+    parts=[imports_and_exports, attachments],
     servicers={"crm.marketing.v1.CampaignService": CampaignService()},
 )

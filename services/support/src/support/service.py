@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crmattachments.part import attachments
 from crmkit.service import Service
 from crmtransfer.part import imports_and_exports
 from support.rpc.ticket import TicketService
@@ -11,6 +12,6 @@ SERVICE = Service(
     name="support",
     migrations=Path(__file__).parent / "migrations",
     collections=[TICKETS],
-    parts=[imports_and_exports],
+    parts=[imports_and_exports, attachments],
     servicers={"crm.support.v1.TicketService": TicketService()},
 )

@@ -14,12 +14,12 @@ _THEIR_OWN = (
     Grant("workspace.savedViews.*", "OWN"),
     Grant("workspace.notifications.*", "OWN"),
 )
-# Who sees records talks about them. Whose comments one may delete, and whom one may let follow, the scope
-# says: OWN is oneself.
+# Who sees records talks about them, and adds files to those that they may change. Whose comments one may
+# delete, and whom one may let follow, the scope says: OWN is oneself.
 _TALK = tuple(
     Grant(f"{service}.{permission}", "OWN")
     for service in ("customer", "sales", "marketing", "support")
-    for permission in ("comments.*", "followers.*")
+    for permission in ("attachments.*", "comments.*", "followers.*")
 )
 # Who works with records needs to see whom they can belong to.
 _EVERYONE = (

@@ -1,0 +1,119 @@
+"""Attachments as a front end uses them: REST through the gateway, kept in the system's folder."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .conftest import Client, RunningSystem
+
+PAGE = b"<!doctype html><script>alert(document.cookie)</script>"
+
+
+async def account(admin: Client, name: str) -> str:
+    made = await admin.post("/v1/accounts", {"display_name": name})
+    return str(made["name"])
+
+
+async def send(
+    client: Client, record: str, content: bytes, file_name: str, **headers: str
+) -> httpx.Response:
+    path, said = f"/v1/{record}/attachments", {"content-type": "text/html", **headers}
+    query = {"file_name": file_name}
+    return await client.http.post(path, params=query, content=content, headers=said)
+
+
+async def added(client: Client, record: str, content: bytes, file_name: str) -> dict[str, Any]:
+    answer = await send(client, record, content, file_name)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def sizes_of_files(crm: RunningSystem, attachment: str) -> list[int]:
+    """Of those that are called as an attachment's id, in the system's folder."""
+    folder = Path(crm.system.options.data_dir, "attachments", "customer")
+    return [path.stat().st_size for path in folder.rglob(attachment.rpartition("/")[2])]
+
+
+async def test_a_file_goes_up_and_comes_down_through_the_gateway(crm: RunningSystem) -> None:
+    """Larger than a message: it travels in pieces both ways; nothing in the folder has its name."""
+    record = await account(crm.admin, "Initech")
+    content = b"%PDF-1.7\n" + bytes(range(256)) * 4096 * 6
+    made = await added(crm.admin, record, content, "../Angebot 合同.pdf")
+    assert made["file_name"] == "Angebot 合同.pdf"
+    assert (made["content_type"], made["size_bytes"]) == ("application/pdf", str(len(content)))
+    answer = await crm.admin.http.get(f"/v1/{made['name']}:download")
+    assert answer.content == content
+    listed = await crm.admin.get(f"/v1/{record}/attachments")
+    assert listed["attachments"] == [made]
+    assert sizes_of_files(crm, made["name"]) == [len(content)]
+
+
+async def test_a_page_that_was_attached_is_saved_and_never_shown(crm: RunningSystem) -> None:
+    """INVARIANT: guarantees 16: attachment, nosniff, sandbox, and no type that a browser would run."""
+    record = await account(crm.admin, "Initrode")
+    for name, content in (
+        ("page.html", PAGE),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"),
+    ):
+        made = await added(crm.admin, record, content, name)
+        answer = await crm.admin.http.get(f"/v1/{made['name']}:download")
+        assert answer.content == content
+        headers = answer.headers
+        assert headers["content-disposition"] == (
+            f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
+        )
+        assert headers["content-type"] == "application/octet-stream"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert headers["cache-control"] == "no-store"
+
+
+async def test_bad_files_get_a_clear_answer(crm: RunningSystem) -> None:
+    record = await account(crm.admin, "Vandelay")
+    for content, name, reason, field in (
+        (PAGE, "photo.jpg", "CONTENT_CONTRADICTS_NAME", "file_name"),
+        (b"", "empty.txt", "REQUIRED_FIELD", "file"),
+        (b"x", "", "REQUIRED_FIELD", "file_name"),
+        (b"x", "../..", "INVALID_FIELD", "file_name"),
+        (bytes(26 << 20), "big.bin", "ATTACHMENT_TOO_LARGE", "file"),
+    ):
+        answer = await send(crm.admin, record, content, name)
+        assert answer.status_code == httpx.codes.BAD_REQUEST, (name, answer.text)
+        details = answer.json()["details"]
+        found = [detail["reason"] for detail in details if "reason" in detail]
+        fields = [v["field"] for d in details for v in d.get("field_violations", ())]
+        assert (found, fields) == ([reason], [field])
+    assert (await crm.admin.get(f"/v1/{record}/attachments"))["attachments"] == []
+
+
+async def test_nobody_reads_a_file_without_a_token(crm: RunningSystem) -> None:
+    record = await account(crm.admin, "Umbrella")
+    made = await added(crm.admin, record, b"secret", "plan.txt")
+    async with httpx.AsyncClient(base_url=crm.system.url, trust_env=False) as stranger:
+        answer = await stranger.get(f"/v1/{made['name']}:download")
+    assert answer.status_code == httpx.codes.UNAUTHORIZED
+    assert b"secret" not in answer.content
+
+
+async def test_a_repeated_upload_makes_one_attachment(crm: RunningSystem) -> None:
+    """INVARIANT: a client that lost the answer sends again and gets it."""
+    record = await account(crm.admin, "Hooli")
+    key = {"idempotency-key": "0b7a1f5e-6c1d-4a57-9a55-6f1f0b5d3a11"}
+    answers = [await send(crm.admin, record, b"once", "a.txt", **key) for _ in range(2)]
+    assert answers[0].json() == answers[1].json()
+    assert len((await crm.admin.get(f"/v1/{record}/attachments"))["attachments"]) == 1
+
+
+async def test_deleting_and_restoring_over_rest(crm: RunningSystem) -> None:
+    record = await account(crm.admin, "Stark")
+    made = await added(crm.admin, record, b"text", "a.txt")
+    gone = (await crm.admin.http.delete(f"/v1/{made['name']}")).json()
+    assert gone["purge_time"] > gone["delete_time"]
+    back = await crm.admin.post(f"/v1/{made['name']}:undelete")
+    assert "delete_time" not in back
+    await crm.admin.http.delete(f"/v1/{made['name']}")
+    await crm.admin.post(f"/v1/{made['name']}:purge")
+    shown = await crm.admin.get(f"/v1/{record}/attachments", show_deleted="true")
+    assert shown["attachments"] == []
