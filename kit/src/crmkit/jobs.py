@@ -24,7 +24,7 @@ from crmkit.db import Transaction
 from crmkit.errors import Aborted, DeadlineExceeded, Failure, ResourceExhausted, Unavailable
 from crmkit.ids import uuid7
 from crmkit.interceptors.errors import failure_of
-from crmkit.schema import JOB
+from crmkit.job_tables import JOB
 from crmkit.statements import compile_statement
 
 JobHandler = Callable[[Call, dict[str, Any]], Awaitable[None]]

@@ -118,6 +118,23 @@ class Listing(Generic[E]):
     def _orders(self, text: str, custom: CustomColumns, hidden: frozenset[str]) -> list[Order]:
         return parse_order_by(text, {**without(self._order_fields, hidden), **custom.orders})
 
+    def matching(
+        self, call: Call, scope: RecordScope, filter_text: str, *, deleted: bool = False
+    ) -> tuple[list[sa.ColumnElement[bool]], Mapping[str, object]]:
+        """The conditions of a list's records, or of those in the trash, and their parameters.
+
+        Raises:
+            InvalidArgument: `INVALID_FILTER`.
+        """
+        deletion = self._table.c.delete_time
+        conditions = [
+            self.condition(call, scope, filter_text),
+            self._scoped(self._table, scope),
+            deletion.is_not(None) if deleted else deletion.is_(None),
+        ]
+        found = [c for c in conditions if c is not None]
+        return found, self._parameters(call.principal, scope)
+
     def _compile(
         self,
         filter_text: str,

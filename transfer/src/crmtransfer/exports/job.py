@@ -11,28 +11,19 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-import structlog
 
 from crmkit import contract
-from crmkit.access import scope_condition, scope_parameters, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.collection import Collection
 from crmkit.contract import Method
-from crmkit.interceptors.errors import failure_of
-from crmkit.jobs import is_transient
 from crmkit.sensitive import hidden_in
 from crmkit.statements import compile_statement
-from crmtransfer.ended import tell_that_it_ended
 from crmtransfer.exports import runs
 from crmtransfer.exports.columns import Column, columns_of
 from crmtransfer.exports.csv_writer import csv_bytes
+from crmtransfer.running import ACTIVE, Stopped, creator, finish
 
 PAGE_ROWS = 1000
-_log = structlog.get_logger("crm.exports")
-
-
-class Stopped(Exception):  # noqa: N818 - somebody cancelled the export, or another worker took it
-    """The export is no longer ours to continue."""
 
 
 def list_rpc(collection: Collection[Any]) -> Method | None:
@@ -57,33 +48,11 @@ class ExportJob:
         self._collections = collections
 
     async def __call__(self, call: Call, arguments: dict[str, Any]) -> None:
-        """Runs an export to its end, from wherever it stands.
-
-        Raises:
-            Exception: Only what a later attempt may not meet again; the rest ends the export.
-        """
+        """Runs an export to its end, from wherever it stands."""
         run = await runs.find(call.home.database, UUID(arguments["export"]))
-        if run is None or run.state not in runs.ACTIVE:
+        if run is None or run.state not in ACTIVE:
             return
-        try:
-            await self._run(call.home, run)
-        except Stopped:
-            return
-        except Exception as error:
-            if is_transient(error):
-                raise
-            failure = failure_of(error)
-            if failure is None:
-                _log.exception("export failed", run=run.name)
-            message = failure.message if failure else "Something went wrong on our side."
-            await self._end(call, run, "FAILED", message)
-        else:
-            await self._end(call, run, "SUCCEEDED")
-
-    async def _end(self, call: Call, run: runs.Run, state: str, message: str | None = None) -> None:
-        counts = await runs.end(call.tx, run, state, message)
-        if counts is not None:
-            await tell_that_it_ended(call, "export", run, state, counts)
+        await finish(call, "export", run, self._run(call.home, run), runs.end)
 
     async def _run(self, home: Home, run: runs.Run) -> None:
         collection = self._collections[run.specification.resource]
@@ -100,10 +69,7 @@ class ExportJob:
 
 def _call(home: Home, collection: Collection[Any], run: runs.Run) -> Call:
     """The creator listing, with today's rights and the limits of the key that began it."""
-    by = service_principal(home.name)
-    if run.creator is not None:
-        by = home.rights.principal(run.creator).limited_to(run.row["limits"])
-    call = new_call(home, by)
+    call = new_call(home, creator(home, run.row))
     call.method = list_rpc(collection)
     return call
 
@@ -118,14 +84,9 @@ class _Work:
         """How many records there are to write."""
         call, collection = _call(self.home, self.collection, run), self.collection
         scope = collection.scope(call, collection.permission("list"))
-        conditions = [
-            collection.listing.condition(call, scope, run.specification.filter),
-            scope_condition(collection.table, scope),
-            collection.table.c.delete_time.is_(None),
-        ]
-        query = sa.select(sa.func.count()).select_from(collection.table)
-        statement = compile_statement(query.where(*[c for c in conditions if c is not None]))
-        row = await call.reader.fetch_one(statement, scope_parameters(call.principal, scope))
+        conditions, parameters = collection.listing.matching(call, scope, run.specification.filter)
+        query = sa.select(sa.func.count()).select_from(collection.table).where(*conditions)
+        row = await call.reader.fetch_one(compile_statement(query), parameters)
         return int(row[0]) if row else 0
 
     async def write_page(self, run: runs.Run) -> runs.Run:

@@ -12,11 +12,10 @@ from crm.common.v1 import export_pb2
 from crmkit import clock
 from crmkit.access import Principal
 from crmkit.db import Database, Executor, Transaction
-from crmkit.schema import EXPORT, EXPORT_CHUNK
+from crmkit.job_tables import EXPORT, EXPORT_CHUNK
 from crmkit.statements import Row, compile_statement
 from crmtransfer.exports.csv_writer import chunks
 
-ACTIVE = ("QUEUED", "RUNNING")
 RUN_COLUMNS = tuple(EXPORT.columns)
 _NAMES = tuple(column.name for column in RUN_COLUMNS)
 _ID = sa.bindparam("id", type_=sa.Uuid)

@@ -13,15 +13,16 @@ from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound, Violation
 from crmkit.ids import uuid7
+from crmkit.job_tables import EXPORT
 from crmkit.jobs import JobHandler, enqueue
 from crmkit.names import parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
-from crmkit.schema import EXPORT
 from crmkit.sensitive import refuse_hidden
 from crmtransfer.exports import runs
 from crmtransfer.exports.columns import all_fields, columns_of
 from crmtransfer.exports.job import ExportJob, hidden_from, list_rpc
+from crmtransfer.running import ACTIVE
 
 _JOB = "export"
 _KEPT_FOR = timedelta(days=7)
@@ -88,7 +89,7 @@ class ExportService:
         run = await runs.lock(call.tx, found.id)
         if run is None:
             raise _not_found(request.name)
-        if run.state not in runs.ACTIVE:
+        if run.state not in ACTIVE:
             msg = f"The export has ended: it is {run.state}."
             raise FailedPrecondition(
                 msg,

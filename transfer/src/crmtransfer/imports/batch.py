@@ -10,15 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg import errors as pg
-
 from crm.common.v1 import import_pb2
-from crmkit import clock, contract, picked_values
-from crmkit.access import Principal, RecordScope, service_principal
+from crmkit import clock, picked_values
+from crmkit.access import Principal, RecordScope
 from crmkit.call import Call, Home
 from crmkit.collection import Collection
-from crmkit.contract import Method
 from crmkit.db import Transaction
 from crmkit.errors import AlreadyExists, Failure
 from crmkit.ids import uuid7_of
@@ -32,21 +28,10 @@ from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import ERROR, WARNING, Draft, RowMapper
 from crmtransfer.imports.quick import QuickRows
 from crmtransfer.imports.runs import Tally
+from crmtransfer.running import REFUSALS, Stopped, creator, standard_rpc
 
 Policy = import_pb2.Import.DuplicatePolicy
-# What the database refuses because of a row, not because of its own state.
-_REFUSALS = (
-    psycopg.IntegrityError,
-    psycopg.DataError,
-    pg.PipelineAborted,
-    pg.InFailedSqlTransaction,
-)
-
 _ROWS_BETWEEN_PAUSES = 200
-
-
-class Stopped(Exception):  # noqa: N818 - somebody cancelled the import, or another worker took it over
-    """The import is no longer ours to continue."""
 
 
 @dataclass
@@ -65,7 +50,7 @@ class Work:
     @property
     def principal(self) -> Principal:
         """Whoever asked for the import, with today's rights."""
-        return creator(self.home, self.run)
+        return creator(self.home, self.run.row)
 
     @asynccontextmanager
     async def piece(self) -> AsyncIterator[Call]:
@@ -92,13 +77,6 @@ class Work:
         return self.run.specification.duplicate_policy or Policy.SKIP
 
 
-def creator(home: Home, run: runs.Run) -> Principal:
-    """Whoever asked for an import, with today's rights and the limits of the key that began it."""
-    if run.creator is None:
-        return service_principal(home.name)
-    return home.rights.principal(run.creator).limited_to(run.row["limits"])
-
-
 def hidden_from(by: Principal, collection: Collection[Any]) -> frozenset[str]:
     """The fields that somebody may not see in every record that they may create."""
     scope = by.grants.scope(collection.permission("create"))
@@ -117,14 +95,6 @@ class _Candidate:
 
     def fail(self, mapper: RowMapper, failure: Failure) -> None:
         self.draft.note(mapper.path(failure), failure.reason, failure.message, ERROR)
-
-
-def standard_rpc(collection: Collection[Any], verb: str) -> Method | None:
-    """The Create or Update method of a collection; None if it has none."""
-    noun = collection.contract.noun
-    service = contract.services()[f"crm.{collection.contract.service}.v1.{noun}Service"]
-    wanted = f"{verb}{noun}"
-    return next((m for m in contract.methods_of(service) if m.name == wanted), None)
 
 
 async def write_batches(work: Work, batches: AsyncIterator[Sequence[CsvRow]]) -> None:
@@ -156,7 +126,7 @@ async def _write_rows(
     """Deals with some rows, all of them at once or, where the database refuses one, in halves."""
     try:
         again_at = await _write(work, candidates or await _understand(work, rows))
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if len(rows) == 1:
             await _refuse(work, rows[0], error)
             return

@@ -7,27 +7,22 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from uuid import UUID
 
-import structlog
-
 from crmkit.call import Call, Home
 from crmkit.collection import Collection
 from crmkit.db import Database
 from crmkit.errors import InvalidArgument
-from crmkit.interceptors.errors import failure_of
-from crmkit.jobs import is_transient
-from crmtransfer.ended import tell_that_it_ended
 from crmtransfer.imports import runs, uploads
-from crmtransfer.imports.batch import Stopped, Work, creator, hidden_from, write_batches
+from crmtransfer.imports.batch import Work, hidden_from, write_batches
 from crmtransfer.imports.csv_reader import CsvReader, CsvRow
 from crmtransfer.imports.links import link_rows
 from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import Mapper
 from crmtransfer.imports.quick import QuickRows
+from crmtransfer.running import ACTIVE, creator, finish
 
 MAX_ROWS = 1_000_000
 BATCH_ROWS = 1000
 _LINKED_ROWS = 200  # each is a change of its own: a transaction of more holds its locks too long
-_log = structlog.get_logger("crm.imports")
 
 
 class ImportJob:
@@ -37,33 +32,11 @@ class ImportJob:
         self._collections = collections
 
     async def __call__(self, call: Call, arguments: dict[str, Any]) -> None:
-        """Runs an import to its end, from wherever it stands.
-
-        Raises:
-            Exception: Only what a later attempt may not meet again; all else ends the import.
-        """
+        """Runs an import to its end, from wherever it stands."""
         run = await runs.find(call.home.database, UUID(arguments["import"]))
-        if run is None or run.state not in runs.ACTIVE:
+        if run is None or run.state not in ACTIVE:
             return
-        try:
-            await self._run(call.home, run)
-        except Stopped:
-            return
-        except Exception as error:
-            if is_transient(error):
-                raise
-            failure = failure_of(error)
-            if failure is None:
-                _log.exception("import failed", run=run.name)
-            message = failure.message if failure else "Something went wrong on our side."
-            await self._end(call, run, "FAILED", message)
-        else:
-            await self._end(call, run, "SUCCEEDED")
-
-    async def _end(self, call: Call, run: runs.Run, state: str, message: str | None = None) -> None:
-        counts = await runs.end(call.tx, run, state, message)
-        if counts is not None:
-            await tell_that_it_ended(call, "import", run, state, counts)
+        await finish(call, "import", run, self._run(call.home, run), runs.end)
 
     async def _run(self, home: Home, run: runs.Run) -> None:
         collection = self._collections[run.specification.resource]
@@ -72,7 +45,7 @@ class ImportJob:
             await runs.begin(tx, run.id, total)
         zone = home.rights.organization.zone
         custom = home.custom_fields.of(collection.name)
-        by = creator(home, run)
+        by = creator(home, run.row)
         unseen = hidden_from(by, collection)
         mapper = Mapper(collection, run.specification.mappings, custom, zone, unseen)
         history = by.grants.scope(collection.permission("import_history"))

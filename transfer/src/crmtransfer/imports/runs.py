@@ -12,12 +12,11 @@ from crm.common.v1 import import_pb2
 from crmkit import clock
 from crmkit.access import Principal
 from crmkit.db import Executor, Transaction
-from crmkit.schema import IMPORT, IMPORT_ISSUE
+from crmkit.job_tables import IMPORT, IMPORT_ISSUE
 from crmkit.statements import Row, compile_statement
 from crmtransfer.imports import uploads
 from crmtransfer.imports.mapping import Issue
 
-ACTIVE = ("QUEUED", "RUNNING")
 _COLUMNS = tuple(IMPORT.columns)
 _NAMES = tuple(column.name for column in _COLUMNS)
 _COUNTS = (

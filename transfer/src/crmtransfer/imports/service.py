@@ -11,15 +11,16 @@ from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound
 from crmkit.ids import uuid7
+from crmkit.job_tables import IMPORT, IMPORT_ISSUE
 from crmkit.jobs import JobHandler, enqueue
 from crmkit.names import format_name, parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
-from crmkit.schema import IMPORT, IMPORT_ISSUE
 from crmtransfer.imports import runs, uploads
-from crmtransfer.imports.batch import Policy, hidden_from, standard_rpc
+from crmtransfer.imports.batch import Policy, hidden_from
 from crmtransfer.imports.job import ImportJob
 from crmtransfer.imports.mapping import Mapper
+from crmtransfer.running import ACTIVE, standard_rpc
 
 _JOB = "import"
 _NEWEST_FIRST = [Order("id", IMPORT.c.id, descending=True)]
@@ -119,7 +120,7 @@ class ImportService:
         run = await runs.lock(call.tx, found.id)
         if run is None:
             raise _not_found(request.name)
-        if run.state not in runs.ACTIVE:
+        if run.state not in ACTIVE:
             msg = f"The import has ended: it is {run.state}."
             raise FailedPrecondition(
                 msg,

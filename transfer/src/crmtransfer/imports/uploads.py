@@ -11,7 +11,7 @@ from crmkit.call import Call
 from crmkit.db import Database
 from crmkit.errors import InvalidArgument
 from crmkit.ids import uuid7
-from crmkit.schema import IMPORT, UPLOAD, UPLOAD_CHUNK
+from crmkit.job_tables import IMPORT, UPLOAD, UPLOAD_CHUNK
 from crmkit.statements import compile_statement
 
 CHUNK_BYTES = 1024 * 1024
