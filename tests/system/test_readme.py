@@ -74,12 +74,12 @@ async def test_the_rest_example_of_the_readme_works(crm: RunningSystem) -> None:
 async def test_the_rest_examples_of_the_api_page_work(crm: RunningSystem) -> None:
     """They create an account with a key for repeats, change it with its etag, and add a field to it.
 
-    Then they change a selection with its etags, delete it and restore it.
+    Then they change a selection with its etags, delete it and restore it; and change all that a filter finds.
     """
     page = "docs/api/rest.md"
-    script = "".join(block(page, name) for name in ("sign-in", "records", "batch"))
+    script = "".join(block(page, name) for name in ("sign-in", "records", "batch", "bulk"))
     output = await run(crm, "bash", "-euo", "pipefail", "-c", script)
-    changed, attached, field, filled, batch, deleted = jsons(output)
+    changed, attached, field, filled, batch, deleted, shown, ended, issues = jsons(output)
     assert (attached["file_name"], attached["content_type"]) == ("offer.txt", "text/plain")
     assert changed["industry"] == "software"
     assert changed["etag"] == '"2"'
@@ -87,6 +87,9 @@ async def test_the_rest_examples_of_the_api_page_work(crm: RunningSystem) -> Non
     assert filled["custom_fields"] == {"region": "EMEA"}
     assert [a["industry"] for a in batch["accounts"]] == ["retail"]
     assert "delete_time" in deleted["accounts"][0]
+    assert shown["samples"][0]["changes"][0]["old_value"] == "retail"
+    assert (ended["state"], ended["changed_count"]) == ("SUCCEEDED", shown["total_rows"])
+    assert issues["issues"] == []
 
 
 @pytest.mark.parametrize("page", ["docs/api/rest.md", "docs/api/grpc.md"])

@@ -57,6 +57,8 @@ def audited(method: Method, handler: Handler) -> Handler:
 
     async def run(request: Any, call: Call) -> Any:
         response = await handler(request, call)
+        if getattr(request, "validate_only", False):  # nothing has happened
+            return response
         subject = getattr(response, "name", "") or _subject_of(request)
         await call.home.audit(call, _entry(method, call, subject))
         return response

@@ -68,7 +68,7 @@ class Call:
         now: The instant that everything in this work carries.
         tx: The transaction; begins with its first statement.
         correlation_id: The request that started it all.
-        causation_id: The event that caused this work, if any.
+        causation_id: The event, or the bulk action, that caused this work, if any.
         traceparent: W3C trace context of this work, for what it causes.
         imported: True while an import writes: automations stay quiet.
         method: The RPC being answered; None while applying events or running jobs.

@@ -1,4 +1,4 @@
-"""The tables of durable jobs and of what they work on: imports and exports.
+"""The tables of durable jobs and of what they work on: imports, exports, bulk actions.
 
 They are in every service's database; what migrations do to them stands in `platform_tables` and
 `platform_changes`.
@@ -102,4 +102,51 @@ EXPORT_CHUNK = sa.Table(
     sa.Column("export", sa.Uuid, sa.ForeignKey("export.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("index", sa.Integer, primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
+)
+BULK_ACTION = sa.Table(
+    "bulk_action",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("creator", sa.Uuid),
+    sa.Column("create_time", TIMESTAMP, nullable=False),
+    sa.Column("end_time", TIMESTAMP),
+    sa.Column("state", TEXT, nullable=False),
+    # What was asked for, as deterministic protobuf: resource, action, filter, values.
+    sa.Column("specification", sa.LargeBinary, nullable=False),
+    sa.Column("reverts", sa.Uuid),
+    sa.Column("correlation_id", TEXT, nullable=False),
+    sa.Column("total_rows", sa.BigInteger),  # None until the records are chosen
+    sa.Column("processed_rows", sa.BigInteger, nullable=False),
+    sa.Column("changed_count", sa.BigInteger, nullable=False),
+    sa.Column("unchanged_count", sa.BigInteger, nullable=False),
+    sa.Column("failed_count", sa.BigInteger, nullable=False),
+    sa.Column("error_message", TEXT),
+    # What the credential was limited to that it was begun with, as patterns; None: nothing.
+    sa.Column("limits", sa.ARRAY(TEXT)),
+    sa.Index("ix_bulk_action_creator", "creator", "id"),
+)
+# The records of a bulk action, numbered from 1.
+BULK_ACTION_ROW = sa.Table(
+    "bulk_action_row",
+    PLATFORM,
+    sa.Column(
+        "bulk_action",
+        sa.Uuid,
+        sa.ForeignKey("bulk_action.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("row", sa.BigInteger, primary_key=True),
+    sa.Column("record", sa.Uuid, nullable=False),
+    sa.Column("reverted_version", sa.BigInteger),  # the version that a revert takes back
+    sa.Column("outcome", TEXT),  # CHANGED, UNCHANGED, FAILED; None until it is dealt with
+    sa.Column("version", sa.BigInteger),  # what a changed record became
+    sa.Column("field", TEXT),
+    sa.Column("reason", TEXT),
+    sa.Column("message", TEXT),
+    sa.Index(
+        "ix_bulk_action_row_failed",
+        "bulk_action",
+        "row",
+        postgresql_where=sa.text("outcome = 'FAILED'"),
+    ),
 )

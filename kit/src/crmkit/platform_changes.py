@@ -144,3 +144,53 @@ def drop_limits_of_files() -> None:
     """Drops it again."""
     for table in ("import", "export"):
         op.drop_column(table, "limits")
+
+
+def create_bulk_actions() -> None:
+    """Creates bulk actions and their records."""
+    op.create_table(
+        "bulk_action",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("creator", sa.Uuid(), nullable=True),
+        sa.Column("create_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("end_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("state", sa.Text(collation="C"), nullable=False),
+        sa.Column("specification", sa.LargeBinary(), nullable=False),
+        sa.Column("reverts", sa.Uuid(), nullable=True),
+        sa.Column("correlation_id", sa.Text(collation="C"), nullable=False),
+        sa.Column("total_rows", sa.BigInteger(), nullable=True),
+        sa.Column("processed_rows", sa.BigInteger(), nullable=False),
+        sa.Column("changed_count", sa.BigInteger(), nullable=False),
+        sa.Column("unchanged_count", sa.BigInteger(), nullable=False),
+        sa.Column("failed_count", sa.BigInteger(), nullable=False),
+        sa.Column("error_message", sa.Text(collation="C"), nullable=True),
+        sa.Column("limits", sa.ARRAY(sa.Text(collation="C")), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_bulk_action_creator", "bulk_action", ["creator", "id"], unique=False)
+    op.create_table(
+        "bulk_action_row",
+        sa.Column("bulk_action", sa.Uuid(), nullable=False),
+        sa.Column("row", sa.BigInteger(), nullable=False),
+        sa.Column("record", sa.Uuid(), nullable=False),
+        sa.Column("reverted_version", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.Text(collation="C"), nullable=True),
+        sa.Column("version", sa.BigInteger(), nullable=True),
+        sa.Column("field", sa.Text(collation="C"), nullable=True),
+        sa.Column("reason", sa.Text(collation="C"), nullable=True),
+        sa.Column("message", sa.Text(collation="C"), nullable=True),
+        sa.ForeignKeyConstraint(["bulk_action"], ["bulk_action.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("bulk_action", "row"),
+    )
+    op.create_index(
+        "ix_bulk_action_row_failed",
+        "bulk_action_row",
+        ["bulk_action", "row"],
+        postgresql_where=sa.text("outcome = 'FAILED'"),
+    )
+
+
+def drop_bulk_actions() -> None:
+    """Drops both again."""
+    op.drop_table("bulk_action_row")
+    op.drop_table("bulk_action")

@@ -19,6 +19,7 @@ from crmkit.call import Call
 from crmkit.codec import Codec
 from crmkit.custom_fields.definitions import ResourceFields
 from crmkit.db import Executor
+from crmkit.errors import FailedPrecondition
 from crmkit.feed.outbox import OutboxEvent
 from crmkit.field_codecs import FieldCodec
 from crmkit.paging import Order
@@ -49,6 +50,11 @@ _ERASE = compile_statement(
     ).bindparams(_RECORD, sa.bindparam("fields", type_=sa.ARRAY(sa.Text)))
 )
 _FORGET = compile_statement(sa.delete(REVISION).where(REVISION.c.record == _RECORD))
+_FIND = compile_statement(
+    sa.select(*REVISION.columns).where(
+        REVISION.c.record == _RECORD, REVISION.c.version == sa.bindparam("version")
+    )
+)
 _NEWEST_FIRST = [Order("version", REVISION.c.version, descending=True)]
 _dumps = partial(orjson.dumps, default=str)  # a Decimal as its digits
 
@@ -148,6 +154,40 @@ async def page(
     rows, token = await page_of_rows(call, query, _NEWEST_FIRST, request, f"revisions/{record}")
     revisions = [_message(codec, row, hidden) for row in rows]
     return revision_pb2.ListRevisionsResponse(revisions=revisions, next_page_token=token)
+
+
+async def shown(
+    executor: Executor, codec: Codec[Any], record: UUID, version: int, hidden: frozenset[str]
+) -> revision_pb2.Revision:
+    """One version of a record's history, as clients see it; empty where there is none."""
+    row = await executor.fetch_one(_FIND, {"record": record, "version": version})
+    return _message(codec, row, hidden) if row is not None else revision_pb2.Revision()
+
+
+async def values_before(
+    executor: Executor, codec: Codec[Any], custom: ResourceFields, record: UUID, version: int
+) -> dict[str, Any]:
+    """What a version changed of what people write, as it was before: for `resources.set_field`.
+
+    Raises:
+        FailedPrecondition: `ERASED`: it was personal and is not kept any more.
+    """
+    row = await executor.fetch_one(_FIND, {"record": record, "version": version})
+    found: dict[str, Any] = {}
+    for name, pair in (dict(zip(_COLUMNS, row, strict=True))["changes"] if row else {}).items():
+        field, _, custom_id = name.partition(".")
+        if field not in codec.writable or (custom_id and custom_id not in custom.by_id):
+            continue
+        if pair == [ERASED]:
+            msg = f"The old value of {name} has been erased."
+            raise FailedPrecondition(
+                msg, reason="ERASED", field=f"{codec.contract.singular}.{name}"
+            )
+        if custom_id:
+            found.setdefault(_CUSTOM, {})[custom_id] = pair[0]
+        else:
+            found[name] = None if pair[0] is None else codec.fields[name].from_json(pair[0])
+    return found
 
 
 def _message(codec: Codec[Any], values: Row, hidden: frozenset[str]) -> revision_pb2.Revision:

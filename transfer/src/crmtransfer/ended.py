@@ -1,4 +1,4 @@
-"""What is told of an import or export that has ended, in the transaction in which it ends."""
+"""What is told of a run that has ended, in the transaction in which it ends."""
 
 from typing import Any, Protocol
 from uuid import UUID
@@ -11,7 +11,7 @@ from crmkit.publishing import new_event
 
 
 class Ended(Protocol):
-    """An import or export."""
+    """An import, an export or a bulk action."""
 
     @property
     def name(self) -> str:
@@ -29,11 +29,11 @@ class Ended(Protocol):
 async def tell_that_it_ended(
     call: Call, kind: str, run: Ended, state: str, counts: tuple[int, int]
 ) -> None:
-    """Publishes `import.ended` or `export.ended`.
+    """Publishes `import.ended`, `export.ended` or `bulk_action.ended`.
 
     Args:
         call: The job's.
-        kind: `import` or `export`.
+        kind: `import`, `export` or `bulk_action`.
         run: What has ended.
         state: How.
         counts: Rows or records dealt with, and how many of them failed.

@@ -1,4 +1,4 @@
-"""What imports and exports have in common: whose rights they run with, and how they end."""
+"""What imports, exports and bulk actions have in common: whose rights they run with, and how they end."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any

@@ -7,10 +7,19 @@ from uuid import UUID
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import ParseDict
 from google.type.money_pb2 import Money
 
-from crm.common.v1 import event_pb2, export_pb2, import_pb2, lookup_pb2, revision_pb2
+from crm.common.v1 import (
+    bulk_action_pb2,
+    event_pb2,
+    export_pb2,
+    import_pb2,
+    lookup_pb2,
+    revision_pb2,
+)
 from crm.marketing.v1 import (
+    bulk_action_pb2_grpc,
     campaign_pb2,
     event_pb2_grpc,
     export_pb2_grpc,
@@ -311,3 +320,51 @@ async def test_what_is_written_with_a_services_own_rights_is_not_hidden_from_it(
     (event,) = await marketing.events(made.name)
     assert event.message.campaign.budget == BUDGET
     assert event.owner == UUID(root.name.partition("/")[2])
+
+
+async def test_a_bulk_action_neither_shows_nor_writes_what_is_hidden(
+    marketing: ServiceUnderTest,
+) -> None:
+    """INVARIANT: nor does its revert, its preview, or the request of another, as others see it."""
+    root = await marketing.person("*")
+    bob = await marketing.person(*WORK, "marketing.bulkActions.*")
+    made = await create(marketing, root, budget=BUDGET)
+    runs: Any = bulk_action_pb2_grpc.BulkActionServiceStub(marketing.channel)
+
+    async def ask(person: Person, **request: Any) -> Any:
+        action = {"resource": "campaigns", "action": "UPDATE", "names": [made.name]}
+        action |= {"values": {"budget": {"currency_code": "EUR", "units": "5001"}}}
+        action |= request.pop("action", {})
+        message = {"bulk_action": action, **request}
+        create = ParseDict(message, bulk_action_pb2.CreateBulkActionRequest())
+        return await runs.CreateBulkAction(create, metadata=person.metadata)
+
+    async def ended(person: Person, run: Any) -> Any:
+        async def look() -> Any:
+            request = bulk_action_pb2.GetBulkActionRequest(name=run.name)
+            found = await runs.GetBulkAction(request, metadata=person.metadata)
+            return found if found.HasField("end_time") else None
+
+        return await eventually(look)
+
+    async def reasons(run: Any) -> list[tuple[str, str]]:
+        request = bulk_action_pb2.ListBulkActionIssuesRequest(parent=run.name)
+        page = await runs.ListBulkActionIssues(request, metadata=bob.metadata)
+        return [(issue.field, issue.reason) for issue in page.issues]
+
+    shown = await ask(bob, validate_only=True)
+    assert shown.samples[0].issue.reason == "FIELD_HIDDEN"
+    assert await reasons(await ended(bob, await ask(bob))) == [("budget", "FIELD_HIDDEN")]
+    filter_ = {"names": [], "filter": "budget > 1", "values": {"goal": "Glory"}}
+    assert await refusal(ask(bob, action=filter_)) == (
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FILTER", ["bulk_action.filter"],
+    )  # fmt: skip
+    done = await ended(root, await ask(root))
+    assert (done.changed_count, "budget" in done.values) == (1, True)
+    assert "budget" not in (await ended(bob, done)).values
+    revert = bulk_action_pb2.RevertBulkActionRequest(name=done.name)
+    back = await ended(bob, await runs.RevertBulkAction(revert, metadata=bob.metadata))
+    assert (back.changed_count, await reasons(back)) == (0, [("budget", "FIELD_HIDDEN")])
+    assert (await get(marketing, root, made.name)).budget == MORE
+    back = await ended(root, await runs.RevertBulkAction(revert, metadata=root.metadata))
+    assert (await get(marketing, root, made.name)).budget == BUDGET

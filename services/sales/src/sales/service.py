@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crmattachments.part import attachments
 from crmkit.service import Service
-from crmtransfer.part import imports_and_exports
+from crmtransfer.part import bulk_actions, imports_and_exports
 from sales.rpc.opportunity import OpportunityService
 from sales.storage.opportunity import OPPORTUNITIES
 from sales.storage.pipeline import PIPELINES
@@ -15,7 +15,7 @@ SERVICE = Service(
     name="sales",
     migrations=Path(__file__).parent / "migrations",
     collections=[PRODUCTS, PIPELINES, OPPORTUNITIES],
-    parts=[imports_and_exports, attachments],
+    parts=[imports_and_exports, bulk_actions, attachments],
     servicers={"crm.sales.v1.OpportunityService": OpportunityService()},
     on_first_start=create_default_pipeline,
 )

@@ -43,6 +43,18 @@ async def product(sales: ServiceUnderTest, person: Person, **fields: Any) -> Pro
     return await products(sales).CreateProduct(request, metadata=person.metadata)
 
 
+async def many_products(
+    sales: ServiceUnderTest, person: Person, count: int, **fields: Any
+) -> list[Product]:
+    at_once = asyncio.Semaphore(50)
+
+    async def one() -> Product:
+        async with at_once:
+            return await product(sales, person, **fields)
+
+    return await asyncio.gather(*[one() for _ in range(count)])
+
+
 async def update(
     sales: ServiceUnderTest,
     person: Person,
@@ -288,7 +300,7 @@ async def test_batches_over_the_same_records_do_not_block_one_another_for_ever(
 async def test_a_thousand_records_are_one_transaction(sales: ServiceUnderTest) -> None:
     """As many as a batch takes; all carry the same instant."""
     ada = await sales.person("sales.*")
-    made = await asyncio.gather(*[product(sales, ada) for _ in range(1000)])
+    made = await many_products(sales, ada, 1000)
     names = [p.name for p in made]
     request = product_pb2.BatchUpdateProductsRequest(
         names=names, product=Product(category="Tools", labels={"a": "b"}, owner=ada.name)
@@ -302,7 +314,7 @@ async def test_an_answer_that_no_client_takes_stops_the_batch(sales: ServiceUnde
     """INVARIANT: what is committed is answered: clients refuse messages of more than 4 MiB."""
     ada = await sales.person("sales.*")
     labels = {f"label-{n}": "x" * 255 for n in range(64)}
-    made = await asyncio.gather(*[product(sales, ada, labels=labels) for _ in range(250)])
+    made = await many_products(sales, ada, 250, labels=labels)
     request = product_pb2.BatchDeleteProductsRequest(names=[p.name for p in made])
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await products(sales).BatchDeleteProducts(request, metadata=ada.metadata)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crmattachments.part import attachments
 from crmkit.service import Service
-from crmtransfer.part import imports_and_exports
+from crmtransfer.part import bulk_actions, imports_and_exports
 from support.rpc.ticket import TicketService
 from support.storage.ticket import TICKETS
 
@@ -12,6 +12,6 @@ SERVICE = Service(
     name="support",
     migrations=Path(__file__).parent / "migrations",
     collections=[TICKETS],
-    parts=[imports_and_exports, attachments],
+    parts=[imports_and_exports, bulk_actions, attachments],
     servicers={"crm.support.v1.TicketService": TicketService()},
 )

@@ -77,7 +77,8 @@ def _sales() -> BuiltInRole:
         (
             *_EVERYONE,
             *_all("OWN", "customer.*", "sales.opportunities.*", "sales.events.list"),
-            *_all("OWN", "sales.imports.*", "sales.exports.*", "reporting.metrics.*"),
+            *_all("OWN", "sales.imports.*", "sales.exports.*", "sales.bulkActions.*"),
+            *_all("OWN", "reporting.metrics.*"),
             *_all("ALL", "sales.products.get", "sales.products.list"),
             *_all("ALL", "sales.pipelines.get", "sales.pipelines.list"),
         ),

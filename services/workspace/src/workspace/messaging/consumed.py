@@ -89,7 +89,7 @@ async def tell_new_owner(event: Event, call: Call) -> None:
 
 
 async def tell_who_started(event: Event, call: Call) -> None:
-    """A job that somebody started has ended: an import, an export."""
+    """A job that somebody started has ended: an import, an export, a bulk action."""
     outcome = getattr(event.message, "outcome", None)
     if not isinstance(outcome, job_pb2.JobOutcome) or not outcome.creator:
         return
