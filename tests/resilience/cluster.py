@@ -41,6 +41,7 @@ class Cluster:
 
     def __init__(self, folder: Path, amqp_url: str) -> None:
         self.folder = folder
+        self.attachments = folder / "attachments"
         self.postgres = EmbeddedPostgres(folder / "data")
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in NAMES}
         self.port = free_port()
@@ -72,6 +73,7 @@ class Cluster:
             "CRM_AMQP_URL": self._amqp_url,
             "CRM_ADMIN_EMAIL": ADMIN["email"],
             "CRM_ADMIN_PASSWORD": ADMIN["password"],
+            "CRM_ATTACHMENTS_URL": self.attachments.as_uri(),
         }
         log = self.folder / f"{self._starts}-{process}.log"
         child = Child([*command, "--die-at", die_at], environment, log)

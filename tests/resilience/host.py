@@ -17,6 +17,7 @@ import psycopg
 import crmkit.feed.consumer
 import workspace.usecases.run_rule
 from crm_cli.services import service
+from crmattachments.store import Folder
 from crmkit import logging
 from crmkit.db import Transaction
 from crmkit.feed.consumer import Consumer
@@ -42,6 +43,7 @@ POINTS: dict[str, tuple[Any, str, bool, Any]] = {
     "publisher-after-confirm": (Publisher, "_publish", True, None),
     "consumer-before-commit": (crmkit.feed.consumer, "move_cursor", True, None),
     "consumer-before-ack": (Consumer, "receive", True, None),
+    "attachment-after-bytes": (Folder, "put", True, None),
     "rule-before-note": (workspace.usecases.run_rule, "lock_run", False, None),
 }
 

@@ -4,6 +4,7 @@ INVARIANT: events are neither lost nor doubled nor reordered, and reports equal 
 """
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import aio_pika
 import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -204,3 +206,39 @@ async def test_a_killed_worker_of_rules_does_everything_once(
 
     await eventually(done, timeout=60)  # the dead worker's lease ends first
     assert await counted() == (1, 1, 1)
+
+
+@pytest.mark.parametrize("point", ["attachment-after-bytes:3", "service-before-commit:6"])
+async def test_a_killed_service_leaves_no_row_without_bytes_and_no_bytes_without_an_end(
+    cluster: Cluster, http: httpx.AsyncClient, point: str
+) -> None:
+    """It dies when the third file's bytes are kept, or when its row is about to be committed."""
+    record = (await http.post("/v1/opportunities", json={"display_name": "Ten"})).json()["name"]
+    service = await cluster.restart("serve", point)
+    await cluster.reachable()
+    acknowledged = set()
+    with contextlib.suppress(httpx.TransportError):
+        for number in range(3):
+            path = f"/v1/{record}/attachments?file_name={number}.txt"
+            answer = await http.post(path, content=b"text " * 100_000)
+            if answer.status_code == httpx.codes.OK:
+                acknowledged.add(answer.json()["name"].rpartition("/")[2])
+    await _dies(service)
+    await cluster.restart("serve")
+    files, attached, jobs = _files(cluster), _ids(cluster, "attachment"), _ids(cluster, "job")
+    assert len(acknowledged) == 2
+    assert acknowledged <= attached < files
+    assert files == attached | jobs
+    with psycopg.connect(cluster.postgres.url("sales")) as connection:
+        connection.execute("UPDATE job SET due_time = now() WHERE kind = 'remove_attachment'")
+    await eventually(lambda: _files(cluster) == attached)
+    assert _ids(cluster, "attachment") == attached
+
+
+def _files(cluster: Cluster) -> set[str]:
+    return {path.name for path in cluster.attachments.glob("sales/*/*")}
+
+
+def _ids(cluster: Cluster, table: str) -> set[str]:
+    wanted = " WHERE kind = 'remove_attachment'" if table == "job" else ""
+    return {id_ for (id_,) in rows(cluster, "sales", f"SELECT id::text FROM {table}{wanted}")}

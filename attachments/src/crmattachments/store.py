@@ -22,8 +22,10 @@ from crmkit.settings import ServiceSettings
 
 PIECE_BYTES = 256 * 1024  # of a download
 _PUTS_AT_ONCE = 2  # each holds one file in memory
-_SECONDS = timedelta(seconds=30)
-_CONNECT_SECONDS = timedelta(seconds=5)
+_CONNECT_TIME = timedelta(seconds=5)
+_SILENCE = timedelta(seconds=60)  # of the server: while a file goes to it, or between its pieces
+_WHOLE_TIME = timedelta(hours=1)  # a download takes as long as whoever reads it
+_RETRY_TIME = timedelta(seconds=30)
 if TYPE_CHECKING:
     from obstore.store import S3Config  # a type only: there is nothing to import
 
@@ -145,10 +147,11 @@ class Bucket(_Store):
             config=config,
             client_options={
                 "allow_http": address.endpoint.startswith("http://"),
-                "connect_timeout": _CONNECT_SECONDS,
-                "timeout": _SECONDS,
+                "connect_timeout": _CONNECT_TIME,
+                "read_timeout": _SILENCE,
+                "timeout": _WHOLE_TIME,
             },
-            retry_config={"max_retries": 3, "retry_timeout": _SECONDS},
+            retry_config={"max_retries": 3, "retry_timeout": _RETRY_TIME},
         )
         super().__init__(store)
 

@@ -65,7 +65,8 @@ _SERVER_OPTIONS = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_ms", 300_000),
-    ("grpc.max_connection_age_grace_ms", 30_000),
+    # A file on its way is not cut off with its connection: it may take ten minutes (crmattachments).
+    ("grpc.max_connection_age_grace_ms", 660_000),
 ]
 _log = structlog.get_logger("crm.service")
 
