@@ -16,7 +16,7 @@ from crm.sales.v1 import attachment_pb2_grpc, opportunity_pb2, opportunity_pb2_g
 from crmattachments import receiving, rows, service, store
 from crmkit.children.tables import ATTACHMENT
 from crmkit.errors import Unavailable
-from crmkit.schema import JOB
+from crmkit.job_tables import JOB
 from crmkit.statements import compile_statement
 from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of, service_under_test
