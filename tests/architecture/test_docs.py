@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crm_cli.services import NAMES, service
-from crmkit import contract, rights_events
+from crmkit import contract, handover, rights_events
 from crmkit.service import Service
 
 from .documents import ROOT, block, blocks, code_words, documents, links, table_rows
@@ -124,7 +124,7 @@ def test_the_table_of_events_is_what_services_declare() -> None:
     rows = [row for row in table_rows(ROOT / "ARCHITECTURE.md") if row[-1] in {"done", "open"}]
     done = {(row[0].strip("`"), row[1]) for row in rows if row[-1] == "done"}
     declared = {(pattern, name) for name in NAMES for pattern in _declared(service(name))}
-    for_all = {(pattern, "all") for pattern in rights_events.HANDLERS}
+    for_all = {(pattern, "all") for pattern in {**rights_events.HANDLERS, **handover.HANDLERS}}
     assert done == declared | for_all
 
 

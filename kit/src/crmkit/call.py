@@ -34,6 +34,7 @@ class Home:
         settings: What it read from the environment.
         feed: Its own events, a `crmkit.feed.feed.Feed`.
         audit: Keeps an entry for the audit log, as `crmkit.audit.publish` does.
+        handover: Tells how far this service's part of a hand-over is, as `crmkit.handover.publish` does.
         consumed: Service → how far this process is with its events; empty where it does not consume.
     """
 
@@ -46,6 +47,7 @@ class Home:
     custom_fields: CustomFields = field(init=False)
     settings: Any = None
     audit: Any = None
+    handover: Any = None
     consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
     feed: Any = None
 

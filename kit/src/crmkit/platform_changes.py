@@ -194,3 +194,28 @@ def drop_bulk_actions() -> None:
     """Drops both again."""
     op.drop_table("bulk_action_row")
     op.drop_table("bulk_action")
+
+
+def create_handovers() -> None:
+    """Creates how far this service's parts of hand-overs are."""
+    op.create_table(
+        "handover",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("user", sa.Uuid(), nullable=False),
+        sa.Column("successor", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.Text(collation="C"), nullable=False),
+        sa.Column("state", sa.Text(collation="C"), nullable=False),
+        sa.Column("total_count", sa.BigInteger(), nullable=False),
+        sa.Column("moved_count", sa.BigInteger(), nullable=False),
+        sa.Column("failed_count", sa.BigInteger(), nullable=False),
+        sa.Column("error_message", sa.Text(collation="C"), nullable=True),
+        sa.Column("collection", sa.Text(collation="C"), nullable=True),
+        sa.Column("position", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def drop_handovers() -> None:
+    """Drops it again."""
+    op.drop_table("handover")

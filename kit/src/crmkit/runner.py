@@ -9,7 +9,7 @@ import gc
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,17 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from crmkit import audit, clock, contract, logging, migrations, references, rights_events, telemetry
+from crmkit import (
+    audit,
+    clock,
+    contract,
+    handover,
+    logging,
+    migrations,
+    references,
+    rights_events,
+    telemetry,
+)
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
 from crmkit.children.comments import CommentService
@@ -96,6 +106,7 @@ class RunningService:
             settings=settings,
             feed=self.feed,
             audit=service.audit or audit.publish,
+            handover=service.handover or handover.publish,
         )
         self._authenticator = Authenticator(self.home.rights, keys, settings.public_url)
         self.failed = False  # one of its loops ended, which none should
@@ -210,7 +221,7 @@ class RunningService:
         return min(RecordScope.ALL if found.contract.shared and scope else scope, found.event_scope)
 
     def _job_handlers(self) -> dict[str, Any]:
-        jobs = dict(self.service.jobs)
+        jobs = {handover.JOB: handover.hand_over, **self.service.jobs}
         for part in self._parts:
             jobs |= part.jobs
         return jobs
@@ -254,8 +265,9 @@ class RunningService:
         return AmqpBus(self.service.name, consumer, self.settings.amqp_url.get_secret_value())
 
     def _handlers(self, source: str) -> dict[str, list[EventHandler]]:
-        tables = [
+        tables: list[Mapping[str, EventHandler]] = [
             rights_events.HANDLERS,
+            *([handover.HANDLERS] if self.service.collections else []),
             references.handlers(self.service.knows),
             self.service.consumes,
         ]

@@ -44,6 +44,7 @@ class Service:
         on_first_start: Run once the database is up to date, in one transaction; must be repeatable.
         settings: What it reads from the environment.
         audit: Keeps an entry for the audit log; identity is told of it if not said.
+        handover: Notes how far a hand-over is here; identity is told of it if not said.
         loops: Run beside the server once it has started, until the event tells them to stop.
     """
 
@@ -57,6 +58,7 @@ class Service:
     on_first_start: Callable[[Call], Awaitable[None]] | None = None
     loops: Sequence[Loop] = ()
     audit: Callable[[Call, Any], Awaitable[None]] | None = None
+    handover: Callable[[Call, Any], Awaitable[None]] | None = None
     settings: type[ServiceSettings] = ServiceSettings
 
     @property

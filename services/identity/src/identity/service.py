@@ -16,6 +16,7 @@ from identity.rpc.user import UserService
 from identity.settings import IdentitySettings
 from identity.storage.api_key import API_KEYS
 from identity.storage.audit_entry import AUDIT_ENTRIES, keep
+from identity.storage.handover import HANDOVERS, note_own_part
 from identity.storage.identity_provider import IDENTITY_PROVIDERS
 from identity.storage.pick_list import PICK_LISTS
 from identity.storage.role import ROLES
@@ -31,7 +32,16 @@ _TOKENS = AccessTokens()
 SERVICE = Service(
     name="identity",
     migrations=Path(__file__).parent / "migrations",
-    collections=[USERS, TEAMS, ROLES, API_KEYS, PICK_LISTS, AUDIT_ENTRIES, IDENTITY_PROVIDERS],
+    collections=[
+        USERS,
+        TEAMS,
+        ROLES,
+        API_KEYS,
+        PICK_LISTS,
+        AUDIT_ENTRIES,
+        IDENTITY_PROVIDERS,
+        HANDOVERS,
+    ],
     parts=[imports_and_exports],
     servicers={
         "crm.identity.v1.UserService": UserService(),
@@ -45,6 +55,7 @@ SERVICE = Service(
     },
     consumes=HANDLERS,
     audit=keep,
+    handover=note_own_part,
     jobs={JOB: send_link, ROTATE: rotate_by_age, RETIRE: retire},
     settings=IdentitySettings,
     on_first_start=prepare,

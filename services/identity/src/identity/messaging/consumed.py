@@ -1,6 +1,7 @@
 """What other services' events change in identity.
 
-Open pick lists take up the values that records have; the audit log takes up the entries of every service.
+Open pick lists take up the values that records have, the audit log the entries of every service, hand-overs
+how far each has come.
 """
 
 from crm.common.v1 import audit_pb2
@@ -12,6 +13,7 @@ from crmkit.feed.events import Event
 from crmkit.names import parse_name
 from crmkit.service import EventHandler
 from identity.storage.audit_entry import keep
+from identity.storage.handover import note_part
 from identity.storage.pick_list import learn
 from identity.storage.session import address_of
 
@@ -51,6 +53,10 @@ async def _audit_entry_recorded(event: Event, call: Call) -> None:
     await keep(call, entry)
 
 
+async def _handover_progressed(event: Event, call: Call) -> None:
+    await note_part(call, event.message.progress, event.source)
+
+
 _USING: dict[str, EventHandler] = {
     f"{resource.service}.{resource.singular}.*": _values_used
     for resource in contract.resources().values()
@@ -61,4 +67,9 @@ _AUDITED: dict[str, EventHandler] = {
     for routing_key in contract.events()
     if routing_key.endswith(".audit_entry.recorded")
 }
-HANDLERS = {**_USING, **_AUDITED}
+_HANDED_OVER: dict[str, EventHandler] = {
+    routing_key: _handover_progressed
+    for routing_key in contract.events()
+    if routing_key.endswith(".handover.progressed")
+}
+HANDLERS = {**_USING, **_AUDITED, **_HANDED_OVER}

@@ -14,6 +14,7 @@ from identity.storage.sign_in_attempts import forget_failures
 from identity.storage.traces import forget_traces_of
 from identity.storage.user import USERS, put_password
 from identity.usecases.authenticate import confirmed, current_user
+from identity.usecases.hand_over import hand_over
 from identity.usecases.password_links import invite, request_reset, set_password
 from identity.usecases.passwords import hash_password
 
@@ -57,9 +58,11 @@ class UserService:
     async def DeactivateUser(
         self, request: user_pb2.DeactivateUserRequest, call: Call
     ) -> user_pb2.User:
-        """Ends the person's sessions and keys and refuses further sign-in."""
+        """Ends the person's sessions and keys and refuses further sign-in; hands their records over."""
         async with USERS.changing(call, request) as user:
             user.deactivate()
+        if request.successor:
+            await hand_over(call, user.id, request.successor)
         return _message(user)
 
     async def PurgeUser(self, request: user_pb2.PurgeUserRequest, call: Call) -> Empty:

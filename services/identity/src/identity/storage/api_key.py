@@ -44,6 +44,8 @@ API_KEYS = Collection(
     unstored=frozenset({"key"}),
 )
 
+API_KEYS.handed_over = sa.false()  # whoever has a key acts as its owner
+
 _BY_HASH = compile_statement(
     sa.select(*API_KEYS.codec.columns).where(
         api_keys.c.key_hash == sa.bindparam("hash", type_=sa.LargeBinary)

@@ -2,12 +2,10 @@
 
 from uuid import UUID
 
-from crm.identity.v1 import user_pb2
 from crmkit.call import Call
 from crmkit.errors import Failure
 from crmkit.feed.events import Event
 from crmkit.ids import uuid5_of
-from crmkit.names import parse_name
 from workspace.domain import rule as rules
 from workspace.domain.condition import holds
 from workspace.domain.rule import Rule
@@ -15,7 +13,7 @@ from workspace.domain.rule_run import RuleRun
 from workspace.domain.webhook import matches
 from workspace.queries.event_values import condition_values
 from workspace.queries.visibility import may_read_some, readable
-from workspace.storage.rule import active_rules, active_rules_of, pace
+from workspace.storage.rule import active_rules, pace
 from workspace.storage.rule_run import depth_before, depth_of_causes, insert_run
 from workspace.usecases.pause_rule import pause_rule
 from workspace.usecases.rule_actions import Facts, plan
@@ -103,13 +101,3 @@ def _refused(run: RuleRun) -> str:
     if run.due_time - run.create_time > rules.LONGEST_BACKLOG:
         return "TOO_MANY_RUNS"
     return ""
-
-
-async def pause_rules_of_who_left(event: Event, call: Call) -> None:
-    """A user who may not sign in any more has nothing done in their name."""
-    user: user_pb2.User = event.message.user
-    if user.state == user_pb2.User.ACTIVE and not user.HasField("delete_time"):
-        return
-    owner = parse_name(user.name, collection="users", field="name")
-    for rule in await active_rules_of(call, owner):
-        await pause_rule(call, rule, "OWNER_LEFT")

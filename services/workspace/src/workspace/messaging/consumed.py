@@ -9,13 +9,14 @@ from crmkit.ids import uuid5_of
 from crmkit.names import parse_name
 from workspace.domain.condition import holds
 from workspace.domain.webhook import RETRY_FOR, Webhook, matches
-from workspace.messaging.automation import pause_rules_of_who_left, start_rules
+from workspace.messaging.automation import start_rules
 from workspace.messaging.comment import (
     actor_of,
     hear_of_comment,
     hear_of_follower,
     hear_of_purge,
 )
+from workspace.messaging.leavers import stop_what_acts_for_who_left
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import readable
 from workspace.storage.webhook import sending_webhooks
@@ -28,7 +29,7 @@ async def react(event: Event, call: Call) -> None:
     """Whatever happens anywhere."""
     if event.routing_key in contract.events():  # else: of a newer version than this service
         if event.routing_key.startswith("identity.user."):
-            await pause_rules_of_who_left(event, call)
+            await stop_what_acts_for_who_left(event, call)
         await send_on(event, call)
         _, noun, past = event.routing_key.split(".")
         if noun == "comment":
@@ -78,10 +79,11 @@ def _delivery(webhook: Webhook, event: Event, call: Call) -> Delivery:
 
 
 async def tell_new_owner(event: Event, call: Call) -> None:
-    """A record that somebody else made theirs; an import tells nobody of its thousands."""
+    """A record that somebody else made theirs; imports and hand-overs tell nobody of their thousands."""
     kind = event.routing_key.rpartition(".")[2]
     changed = kind == "created" or "owner" in getattr(event.message, "changed_fields", ())
-    if not changed or event.imported or event.owner is None:
+    in_bulk = event.imported or event.correlation_id.startswith("handovers/")
+    if not changed or in_bulk or event.owner is None:
         return
     if event.actor == f"users/{event.owner}":
         return

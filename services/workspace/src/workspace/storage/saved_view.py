@@ -148,6 +148,7 @@ SAVED_VIEWS = SavedViews(
     rule=_fits_its_resource,
     unstored=frozenset({"default_for_caller"}),
 )
+SAVED_VIEWS.handed_over = saved_views.c.visibility != "PRIVATE"
 SAVED_VIEWS.listing = Listing(SAVED_VIEWS.codec, scoped=_condition, parameters=_parameters)
 
 

@@ -92,6 +92,15 @@ _SENDING = compile_statement(
         webhooks.c.create_time <= sa.bindparam("event_time", type_=TIMESTAMP),
     )
 )
+_ACTIVE_OF = compile_statement(
+    sa.select(webhooks.c.id)
+    .where(
+        webhooks.c.owner == sa.bindparam("owner", type_=sa.Uuid),
+        webhooks.c.state == "ACTIVE",
+        webhooks.c.delete_time.is_(None),
+    )
+    .order_by(webhooks.c.id)
+)
 _BY_ID = compile_statement(sa.select(*WEBHOOKS.codec.columns).where(webhooks.c.id == _WEBHOOK))
 _HEALTH = compile_statement(
     sa.select(webhook_health.c.failures, webhook_health.c.hold_until).where(
@@ -126,6 +135,11 @@ async def sending_webhooks(call: Call, event_time: datetime) -> list[Webhook]:
     """The webhooks that send, and were there when the event happened."""
     rows = await call.tx.fetch_all(_SENDING, {"event_time": event_time})
     return [WEBHOOKS.codec.from_row(row) for row in rows]
+
+
+async def active_webhooks_of(call: Call, owner: UUID) -> list[UUID]:
+    """The webhooks of a user that send."""
+    return [row[0] for row in await call.tx.fetch_all(_ACTIVE_OF, {"owner": owner})]
 
 
 async def webhook_by_id(executor: Executor, webhook: UUID) -> Webhook | None:

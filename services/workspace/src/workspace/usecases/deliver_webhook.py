@@ -121,7 +121,7 @@ async def _write(
         delivery.state = "FAILED"  # whoever tests looks on, and tests again
     elif rules.gone(outcome.status_code):
         delivery.state = "FAILED"
-        await _pause(call, webhook.id, "GONE")
+        await pause_webhook(call, webhook.id, "GONE")
     else:
         await _retry(call, webhook, delivery)
     await save_delivery(call, delivery)
@@ -137,10 +137,11 @@ async def _retry(call: Call, webhook: Webhook, delivery: Delivery) -> None:
         delivery.next_attempt_time = next_time
         await promise(call, delivery)
     if failures >= rules.FAILURES_UNTIL_PAUSED:
-        await _pause(call, webhook.id, "FAILURES")
+        await pause_webhook(call, webhook.id, "FAILURES")
 
 
-async def _pause(call: Call, webhook_id: UUID, reason: str) -> None:
+async def pause_webhook(call: Call, webhook_id: UUID, reason: str) -> None:
+    """Pauses a webhook if it sends; tells its owner, if they may sign in."""
     webhook = await WEBHOOKS.for_change(call, webhook_id, deleted=True)
     if webhook.state == "ACTIVE" and webhook.delete_time is None:
         webhook.pause(reason)

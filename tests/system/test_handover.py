@@ -1,0 +1,79 @@
+"""Somebody leaves: their records go to a successor in every service, and nothing acts in their name."""
+
+from typing import Any
+from uuid import uuid4
+
+from crmkit.testing import eventually
+
+from .conftest import Client, RunningSystem
+
+PASSWORD = "a long enough secret"
+
+
+async def colleague(crm: RunningSystem, mark: str) -> tuple[Any, Client]:
+    """A manager, signed in."""
+    roles = await crm.admin.get("/v1/roles", filter='display_name = "Administrator"')
+    body = {
+        "email": f"{uuid4()}@crm.test", "display_name": mark, "password": PASSWORD,
+        "roles": [roles["roles"][0]["name"]],
+    }  # fmt: skip
+    user = await crm.admin.post("/v1/users", body)
+    client = await crm.sign_in(user["email"], PASSWORD)
+
+    async def known() -> bool:
+        paths = ("accounts", "opportunities", "campaigns", "tickets", "savedViews")
+        answers = [await client.http.get(f"/v1/{path}") for path in paths]
+        return all(answer.status_code == 200 for answer in answers)
+
+    await eventually(known)
+    return user, client
+
+
+async def test_who_leaves_hands_over_and_nothing_acts_for_them(crm: RunningSystem) -> None:
+    """INVARIANT: all records of all services, once; the rest stays with who has left, and stands still."""
+    ada, as_ada = await colleague(crm, "Ada")
+    bob, as_bob = await colleague(crm, "Bob")
+    account = await as_ada.post("/v1/accounts", {"display_name": "Acme"})
+    made = [
+        account,
+        await as_ada.post("/v1/opportunities", {"display_name": "D", "account": account["name"]}),
+        await as_ada.post("/v1/tickets", {"subject": "T"}),
+        await as_ada.post("/v1/campaigns", {"display_name": "C"}),
+        await as_ada.post(
+            "/v1/savedViews",
+            {"resource": "tickets", "display_name": "All", "visibility": "PUBLIC"},
+        ),
+    ]
+    private = await as_ada.post("/v1/savedViews", {"resource": "tickets", "display_name": "Mine"})
+    hook = {"display_name": "H", "url": "http://127.0.0.1:9/x", "event_types": ["support.*"]}
+    webhook = await as_ada.post("/v1/webhooks", hook)
+    await crm.admin.post(f"/v1/{ada['name']}:deactivate", {"successor": bob["name"]})
+
+    async def ended() -> Any:
+        listed = await crm.admin.get("/v1/handovers", filter=f'user = "{ada["name"]}"')
+        return listed["handovers"][0] if listed["handovers"][0]["state"] != "RUNNING" else None
+
+    handover = await eventually(ended)
+    assert handover["state"] == "SUCCEEDED", handover
+    moved = {p["service"]: int(p.get("moved_count", 0)) for p in handover["parts"]}
+    assert moved == {
+        "customer": 1, "identity": 0, "marketing": 1, "sales": 1, "support": 1, "workspace": 1,
+    }  # fmt: skip
+    for record in made:
+        now = await as_bob.get(f"/v1/{record['name']}")
+        assert now["owner"] == bob["name"]
+        history = await as_bob.get(f"/v1/{record['name']}/revisions")
+        (change,) = history["revisions"][0]["changes"]
+        assert (change["field"], change["new_value"]) == ("owner", bob["name"])
+    admin = await crm.admin.get("/v1/users:current")
+    assert history["revisions"][0]["actor"] == admin["name"]
+
+    async def paused() -> bool:
+        now = await crm.admin.get(f"/v1/{webhook['name']}")
+        return (now["state"], now.get("pause_reason")) == ("PAUSED", "OWNER_LEFT")
+
+    await eventually(paused)
+    hidden = await as_bob.http.get(f"/v1/{private['name']}")
+    assert hidden.status_code == 404
+    told = await as_bob.get("/v1/notifications", filter="kind = ASSIGNED")
+    assert not told.get("notifications")
