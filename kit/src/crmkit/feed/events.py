@@ -119,7 +119,7 @@ class Event:
 
     @property
     def causation_id(self) -> str:
-        """The event that caused it, if any."""
+        """The event, or the bulk action, that caused it, if any."""
         return self.wire.causation_id
 
     @property

@@ -39,7 +39,7 @@ class OutboxEvent:
         team: The record's team after the change.
         imported: True if an import wrote it.
         correlation_id: The request that started it all.
-        causation_id: The event that caused it, if any.
+        causation_id: The event, or the bulk action, that caused it, if any.
         traceparent: W3C trace context.
         payload: The event message, deterministic protobuf without personal data.
     """

@@ -534,6 +534,19 @@ async def test_a_rule_pauses_when_its_owner_loses_rights(
     assert not await runs(workspace, bob, reading.name)
 
 
+async def test_what_a_bulk_action_changes_starts_rules_as_what_a_person_changes(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """INVARIANT: a cause that is no event is not taken for one, and nothing is parked."""
+    ada = await workspace.person("*")
+    rule = await create(workspace, ada, event_types=["sales.opportunity.updated"])
+    record = Opportunity(name=f"opportunities/{uuid7()}")
+    changed = OpportunityUpdated(opportunity=record, changed_fields=["stage"])
+    await feeds.publish(changed, causation_id=f"bulkActions/{uuid7()}", correlation_id="bulk")
+    (run,) = await ended(workspace, ada, rule.name, Run.SUCCEEDED)
+    assert run.depth == 0
+
+
 async def test_rules_that_set_off_one_another_are_stopped(
     workspace: ServiceUnderTest, feeds: FeedHost
 ) -> None:

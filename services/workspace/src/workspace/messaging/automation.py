@@ -86,8 +86,11 @@ async def _begin(call: Call, rule: Rule, event: Event, turn: int) -> None:
 
 
 async def _depth(call: Call, rule: Rule, event: Event) -> int:
-    """How many rules came before, one starting the next; nothing that a person did has a cause."""
-    if not event.causation_id:
+    """How many rules came before, one starting the next.
+
+    Nothing that a person did has a cause, and nothing that they did with a bulk action another one.
+    """
+    if not event.causation_id or event.causation_id.startswith("bulkActions/"):
         return 0
     cause = await depth_of_causes(call, UUID(event.causation_id))
     before = await depth_before(call, rule.id, event.correlation_id, event.subject)
