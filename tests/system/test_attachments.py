@@ -1,9 +1,11 @@
-"""Attachments as a front end uses them: REST through the gateway, kept in the system's folder."""
+"""Files as a front end uses them, by REST through the gateway: attachments, and the organisation's logo."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 
 from .conftest import Client, RunningSystem
 
@@ -117,3 +119,23 @@ async def test_deleting_and_restoring_over_rest(crm: RunningSystem) -> None:
     await crm.admin.post(f"/v1/{made['name']}:purge")
     shown = await crm.admin.get(f"/v1/{record}/attachments", show_deleted="true")
     assert shown["attachments"] == []
+
+
+async def test_the_logo_is_a_picture_for_everybody(crm: RunningSystem) -> None:
+    """Set by the administrator, shown to strangers, who may keep it; what is no picture is refused."""
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(picture, "WEBP")
+    http, path = crm.admin.http, "/v1/organization:uploadLogo"
+    said = {"content-type": "image/webp"}
+    answer = await http.post(path, content=picture.getvalue(), headers=said)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    async with httpx.AsyncClient(base_url=crm.system.url, trust_env=False) as stranger:
+        shown = await stranger.get(answer.json()["logo_uri"])
+        refused = await stranger.post(path, content=picture.getvalue(), headers=said)
+    assert Image.open(io.BytesIO(shown.content), formats=["PNG"]).size == (40, 30)
+    assert shown.headers["content-type"] == "image/png"
+    assert shown.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert shown.headers["x-content-type-options"] == "nosniff"
+    assert refused.status_code == httpx.codes.UNAUTHORIZED
+    for content, status in ((PAGE, 400), (b"<svg/>", 400), (bytes(5 << 20), 413)):
+        assert (await http.post(path, content=content, headers=said)).status_code == status

@@ -23,7 +23,8 @@ _TAKE_BACK = compile_statement(
 )
 _NOW = compile_statement(
     sa.text(
-        "UPDATE job SET due_time = now() WHERE id = :id AND kind = :kind AND lease IS NULL"
+        "UPDATE job SET due_time = now(), state = 'QUEUED'"
+        " WHERE id = :id AND kind = :kind AND lease IS NULL"
     ).bindparams(sa.bindparam("id", type_=sa.Uuid))
 )
 

@@ -15,7 +15,7 @@ _FORGET = compile_statement(
         "WITH gone AS (DELETE FROM attachment WHERE record = :record RETURNING id)"
         " INSERT INTO job (id, kind, arguments, state, due_time, attempts, failures)"
         " SELECT id, :kind, jsonb_build_object('attachment', id), 'QUEUED', now(), 0, 0 FROM gone"
-        " ON CONFLICT (id) DO UPDATE SET due_time = now() WHERE job.lease IS NULL"
+        " ON CONFLICT (id) DO UPDATE SET due_time = now(), state = 'QUEUED' WHERE job.lease IS NULL"
     ).bindparams(sa.bindparam("record", type_=sa.Uuid))
 )
 

@@ -45,6 +45,11 @@ class Organization(Record):
     brand_colors: BrandColors | None = None
     number_patterns: dict[str, str] = field(default_factory=dict)
     trash_retention_days: int = 30
+    logo_uri: str | None = None
+
+    def show_logo(self, digest: str) -> None:
+        """The logo is the picture of this digest, for everybody who shows it."""
+        self.logo_uri = f"/v1/organization/logo?digest={digest}"
 
     def check(self) -> None:
         """Raises InvalidArgument, naming the field, for what does not exist or cannot be read."""

@@ -24,6 +24,7 @@ organization = record_table(
     sa.Column("brand_colors", JSONB),
     sa.Column("number_patterns", JSONB, nullable=False),
     sa.Column("trash_retention_days", sa.Integer, nullable=False),
+    sa.Column("logo_uri", TEXT),
 )
 
 # What every record has and a singleton does not show.
