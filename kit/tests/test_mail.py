@@ -36,8 +36,10 @@ class Server:
             envelope.rcpt_tos.append(address)
         return self.recipient_answer
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:
         self.received.append(envelope)
+        if self.answer == "hang up":
+            server.transport.abort()
         return self.answer
 
 
@@ -77,6 +79,7 @@ async def test_a_mail_arrives_as_it_was_written(server: tuple[Server, str]) -> N
         ({"answer": "554 spam"}, FailedPrecondition, "MAIL_REFUSED"),
         ({"recipient_answer": "450 busy"}, Unavailable, "MAIL_SERVER_UNAVAILABLE"),
         ({"recipient_answer": "550 ada@example.com"}, FailedPrecondition, "MAIL_REFUSED"),
+        ({"answer": "hang up"}, Unavailable, "MAIL_OUTCOME_UNKNOWN"),
     ],
 )
 async def test_what_the_server_says_decides_whether_to_repeat(
@@ -102,8 +105,19 @@ async def test_a_wrong_password_of_ours_can_be_mended(server: tuple[Server, str]
 
 
 async def test_no_server_is_a_reason_to_repeat() -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as refused:
         await mail.send(Settings(smtp_url=f"smtp://127.0.0.1:{free_port()}"), MAIL)
+    assert refused.value.reason == "MAIL_SERVER_UNAVAILABLE"
+
+
+async def test_a_mail_may_have_a_second_form(server: tuple[Server, str]) -> None:
+    """Both are there; a program shows the one that it can."""
+    handler, address = server
+    both = Mail("ada@example.com", "S", "plain", "<p>html</p>")
+    await mail.send(Settings(smtp_url=f"smtp://{address}"), both)
+    content = handler.received[0].content
+    assert b"multipart/alternative" in content
+    assert content.index(b"plain") < content.index(b"<p>html</p>")
 
 
 @pytest.mark.parametrize("to", ["a@example.com, b@example.com", "nobody", "a@example.com\r\nX: y"])

@@ -28,11 +28,12 @@ _SETTINGS = "CRM_SMTP_URL and CRM_MAIL_FROM"
 
 @dataclass(frozen=True)
 class Mail:
-    """A message to a person."""
+    """A message to a person; with `html` their program shows that instead of the text."""
 
     to: str
     subject: str
     text: str
+    html: str = ""
 
 
 def _checked(value: Any) -> Any:
@@ -71,7 +72,8 @@ async def send(settings: Any, mail: Mail) -> None:
 
     Raises:
         FailedPrecondition: `MAIL_NOT_CONFIGURED`, or `MAIL_REFUSED`: the server never takes it.
-        Unavailable: `MAIL_SERVER_UNAVAILABLE`: it may take it later.
+        Unavailable: `MAIL_SERVER_UNAVAILABLE`: it has not taken it and may do so later;
+            `MAIL_OUTCOME_UNKNOWN`: the connection ended before it said whether it has.
     """
     require_configured(settings)
     try:
@@ -82,18 +84,20 @@ async def send(settings: Any, mail: Mail) -> None:
         _fail(error, 0)  # mended by the operator, not by giving up
     except aiosmtplib.SMTPResponseException as error:
         _fail(error, error.code)
-    except (aiosmtplib.SMTPException, OSError) as error:
+    except (aiosmtplib.SMTPConnectError, aiosmtplib.SMTPNotSupported) as error:
         _fail(error, 0)
+    except (aiosmtplib.SMTPException, OSError) as error:
+        _fail(error, 0, "MAIL_OUTCOME_UNKNOWN")
 
 
-def _fail(error: Exception, code: int) -> None:
+def _fail(error: Exception, code: int, reason: str = "MAIL_SERVER_UNAVAILABLE") -> None:
     """Raises what it means for the sender; the server's words may name people, so they stay out."""
     what = f"{type(error).__name__}, code {code}" if code else type(error).__name__
     if code >= _PERMANENT:
         msg = f"The mail server refuses the message ({what})."
         raise FailedPrecondition(msg, reason="MAIL_REFUSED") from None
     msg = f"The mail server cannot take the message now ({what})."
-    raise Unavailable(msg, reason="MAIL_SERVER_UNAVAILABLE") from None
+    raise Unavailable(msg, reason=reason) from None
 
 
 def _message(sender: str, mail: Mail) -> EmailMessage:
@@ -111,6 +115,8 @@ def _message(sender: str, mail: Mail) -> EmailMessage:
     )
     message["Auto-Submitted"] = "auto-generated"  # keeps absence notes away (RFC 3834)
     message.set_content(mail.text)
+    if mail.html:
+        message.add_alternative(mail.html, subtype="html")
     return message
 
 

@@ -17,6 +17,7 @@ from workspace.storage.saved_view import SAVED_VIEWS
 from workspace.storage.webhook import WEBHOOKS
 from workspace.usecases.deliver_webhook import DELIVER, deliver
 from workspace.usecases.housekeeping import TIDY, promise_to_tidy, tidy
+from workspace.usecases.mail_notifications import SEND_MAIL, mail_notifications
 from workspace.usecases.run_rule import RUN_RULE, run_rule
 
 SERVICE = Service(
@@ -38,7 +39,12 @@ SERVICE = Service(
         "marketing.*": react,
         "support.*": react,
     },
-    jobs={DELIVER: deliver, RUN_RULE: run_rule, TIDY: tidy},
+    jobs={
+        DELIVER: deliver,
+        RUN_RULE: run_rule,
+        SEND_MAIL: mail_notifications,
+        TIDY: tidy,
+    },
     on_first_start=promise_to_tidy,
     settings=WorkspaceSettings,
 )

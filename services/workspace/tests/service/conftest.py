@@ -1,19 +1,25 @@
 """A running workspace service, feeds that it reads, and an endpoint that it calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import email
+import email.policy
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from typing import Any
 
 import grpc
+import pytest
 import pytest_asyncio
+from aiosmtpd.controller import Controller
 
 from crmkit import contract
 from crmkit.contract import Method
 from crmkit.errors import Failure
 from crmkit.interceptors.errors import abort
+from crmkit.ports import free_port
 from crmkit.testing.feed_host import FeedHost, feed_host
-from crmkit.testing.harness import ServiceUnderTest, service_under_test
+from crmkit.testing.harness import Person, ServiceUnderTest, service_under_test
 from crmkit.testing.postgres import TestServer
 from workspace.service import SERVICE
 from workspace.settings import WorkspaceSettings
@@ -31,19 +37,21 @@ class Asked:
 class Owners(grpc.GenericRpcHandler):  # type: ignore[misc] - the library's type is Any
     """Stands at the doors of the other services: notes what they are asked, once for each request id.
 
-    `refusals` are raised by the next calls, one each, before or after the effect.
+    `refusals` are raised by the next calls, one each, before or after the effect. `records` are those that
+    somebody may read; everybody has an address.
     """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.effects: dict[str, Asked] = {}
         self.refusals: list[Failure] = []
+        self.records: dict[str, Any] = {}
         self.after_effect = False
 
     def service(self, details: Any) -> Any:
         """The handler of a method of theirs."""
         name = details.method.split("/")[1]
-        if name not in contract.services() or name.startswith("crm.common."):
+        if name not in contract.services() or name == "crm.common.v1.FeedService":
             return None
         methods = contract.methods_of(contract.services()[name])
         method = next(m for m in methods if m.path == details.method)
@@ -57,6 +65,8 @@ class Owners(grpc.GenericRpcHandler):  # type: ignore[misc] - the library's type
             self.asked.append(asked)
             if self.refusals and not self.after_effect:
                 await abort(context, self.refusals.pop(0), method.service, None)
+            if "request_id" not in method.input.DESCRIPTOR.fields_by_name:
+                return self._read(method, request)
             self.effects.setdefault(request.request_id, asked)
             if self.refusals:
                 await abort(context, self.refusals.pop(0), method.service, None)
@@ -70,6 +80,56 @@ class Owners(grpc.GenericRpcHandler):  # type: ignore[misc] - the library's type
             return record
 
         return answer
+
+    def _read(self, method: Method, request: Any) -> Any:
+        answer: Any = method.output()
+        if method.name == "LookUpRecords":
+            for name in set(request.values) & set(self.records):
+                answer.matches.add(value=name, name=name)
+        elif method.name == "GetUser":
+            answer.name, answer.email = request.name, address_of(request.name)
+        else:
+            field = next(f.name for f in method.output.DESCRIPTOR.fields if f.is_repeated)
+            getattr(answer, field).extend([self.records[name] for name in request.names])
+        return answer
+
+
+def address_of(user: str) -> str:
+    """Where a user gets mail."""
+    return f"{user.removeprefix('users/')}@crm.test"
+
+
+class Mailbox:
+    """Everything that a real mail server was handed; `answers` are given first, then it takes everything."""
+
+    def __init__(self) -> None:
+        self.mails: list[tuple[str, EmailMessage]] = []
+        self.answers: list[str] = []
+        self.port = free_port()
+
+    async def handle_DATA(self, server: Any, _session: object, envelope: Any) -> str:
+        answer = self.answers.pop(0) if self.answers else "250 OK"
+        if answer.startswith("2") or answer == "hang up":
+            message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+            assert isinstance(message, EmailMessage)
+            self.mails.append((envelope.rcpt_tos[0], message))
+        if answer == "hang up":
+            server.transport.abort()
+        return answer
+
+    def to(self, person: Person) -> list[EmailMessage]:
+        """The mails to somebody."""
+        return [message for address, message in self.mails if address == address_of(person.name)]
+
+
+@pytest.fixture(scope="module")
+def mailbox() -> Iterator[Mailbox]:
+    """A mail server of our own."""
+    box = Mailbox()
+    server = Controller(box, hostname="127.0.0.1", port=box.port)
+    server.start()
+    yield box
+    server.stop()
 
 
 @pytest_asyncio.fixture
@@ -90,7 +150,9 @@ async def feeds(postgres: TestServer) -> AsyncIterator[FeedHost]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def workspace(postgres: TestServer, feeds: FeedHost) -> AsyncIterator[ServiceUnderTest]:
+async def workspace(
+    postgres: TestServer, feeds: FeedHost, mailbox: Mailbox
+) -> AsyncIterator[ServiceUnderTest]:
     """The service with a database of its own; it may call this machine."""
     others = ("identity", "customer", "sales", "marketing", "support")
     async with service_under_test(
@@ -100,6 +162,8 @@ async def workspace(postgres: TestServer, feeds: FeedHost) -> AsyncIterator[Serv
         addresses=dict.fromkeys(others, feeds.address),
         settings_type=WorkspaceSettings,
         webhook_allow_networks="127.0.0.0/8",
+        smtp_url=f"smtp://127.0.0.1:{mailbox.port}",
+        mail_from="CRM <crm@crm.test>",
     ) as running:
         yield running
 

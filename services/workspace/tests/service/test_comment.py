@@ -101,7 +101,9 @@ async def test_who_wants_no_mentions_still_hears_of_comments_on_what_they_follow
     stub: Any = notification_pb2_grpc.NotificationServiceStub(workspace.channel)
 
     async def turn_off(kind: str) -> None:
-        preferences = notification_pb2.NotificationPreferences(preferences=[{"kind": kind}])
+        preferences = notification_pb2.NotificationPreferences(
+            preferences=[{"kind": kind, "in_app": False}]
+        )
         await stub.UpdateNotificationPreferences(
             notification_pb2.UpdateNotificationPreferencesRequest(preferences=preferences),
             metadata=owner.metadata,

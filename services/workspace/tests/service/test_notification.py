@@ -173,7 +173,9 @@ async def test_who_does_not_want_a_kind_is_not_told(
 ) -> None:
     """Kinds that are not named stay as they are."""
     ada = await workspace.person()
-    preferences = notification_pb2.NotificationPreferences(preferences=[{"kind": "ASSIGNED"}])
+    preferences = notification_pb2.NotificationPreferences(
+        preferences=[{"kind": "ASSIGNED", "in_app": False}]
+    )
     request = notification_pb2.UpdateNotificationPreferencesRequest(preferences=preferences)
     answer = await stub(workspace).UpdateNotificationPreferences(request, metadata=ada.metadata)
     assert {p.kind: p.in_app for p in answer.preferences} == {

@@ -1,22 +1,33 @@
 """A person's own notifications: seen, counted, and sent as they come."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
 
 from crm.common.v1 import event_pb2
 from crm.workspace.v1 import notification_pb2
 from crmkit.access import RecordScope
 from crmkit.call import Call
-from crmkit.errors import InvalidArgument
+from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.feed.event_service import EventService
 from crmkit.names import parse_name
+from workspace.domain.preference import DIGEST_HOUR, MailSettings, Wish, check_time_zone
 from workspace.storage.notification import (
     NOTIFICATIONS,
     count_unread,
-    prefer,
-    preferences_of,
     unread_of,
 )
+from workspace.storage.preference import (
+    mail_settings_of,
+    put_mail_settings,
+    put_wish,
+    wishes_of,
+)
+from workspace.usecases.mail_notifications import plan_anew
 
+Preferences = notification_pb2.NotificationPreferences
+_SETTINGS = tuple(MailSettings.__dataclass_fields__)
 _KINDS = {number: name for name, number in notification_pb2.Notification.Kind.items() if number}
 
 
@@ -72,26 +83,60 @@ class NotificationService:
     async def UpdateNotificationPreferences(
         self, request: notification_pb2.UpdateNotificationPreferencesRequest, call: Call
     ) -> notification_pb2.NotificationPreferences:
-        """Changes what the caller wants to be told."""
-        for index, preference in enumerate(request.preferences.preferences):
+        """Changes what the caller wants to be told, also of what waits to be mailed."""
+        wanted: Any = request.preferences
+        by = _person(call)
+        check_time_zone(wanted.time_zone, "preferences.time_zone")
+        wishes = await wishes_of(call, by)
+        for index, preference in enumerate(wanted.preferences):
             kind = _KINDS.get(preference.kind)
             if kind is None:
                 path = f"preferences.preferences[{index}].kind"
                 msg = f"{path} is not a kind of notification."
                 raise InvalidArgument(msg, field=path)
-            await prefer(call, kind, in_app=preference.in_app)
+            wishes[kind] = _changed(wishes[kind], preference)
+            await put_wish(call, kind, wishes[kind])
+        said = {name: getattr(wanted, name) for name in _SETTINGS if wanted.HasField(name)}
+        if said:
+            await put_mail_settings(call, replace(await mail_settings_of(call, by), **said))
+        await plan_anew(call, by)
         return await _preferences(call)
+
+
+def _person(call: Call) -> UUID:
+    """Who asks; raises FailedPrecondition for a service, which is told nothing."""
+    if call.principal.user is None:
+        msg = "Only people are notified."
+        raise FailedPrecondition(msg, reason="NOT_A_USER")
+    return call.principal.user
+
+
+def _changed(wish: Wish, said: Preferences.Preference) -> Wish:
+    """A wish with what was said of it."""
+    in_app = said.in_app if said.HasField("in_app") else wish.in_app
+    return Wish(in_app, Preferences.Email.Name(said.email) if said.email else wish.email)
 
 
 def _notifications_only(_call: Call, collection: str) -> RecordScope:
     return RecordScope.OWN if collection == NOTIFICATIONS.name else RecordScope.NONE
 
 
-async def _preferences(call: Call) -> notification_pb2.NotificationPreferences:
-    kept = await preferences_of(call, call.principal.user)
-    return notification_pb2.NotificationPreferences(
+async def _preferences(call: Call) -> Preferences:
+    by = call.principal.user
+    wishes, settings = await wishes_of(call, by), await mail_settings_of(call, by)
+    answer = Preferences(
         preferences=[
-            notification_pb2.NotificationPreferences.Preference(kind=number, in_app=kept[name])
+            Preferences.Preference(
+                kind=number,
+                in_app=wishes[name].in_app,
+                email=Preferences.Email.Value(wishes[name].email),
+            )
             for number, name in _KINDS.items()
-        ]
+        ],
+        digest_hour=DIGEST_HOUR if settings.digest_hour is None else settings.digest_hour,
     )
+    if settings.time_zone:
+        answer.time_zone = settings.time_zone
+    if settings.language_code:
+        answer.language_code = settings.language_code
+    return answer

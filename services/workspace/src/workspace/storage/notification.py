@@ -1,17 +1,17 @@
-"""Where notifications are kept, and what people want to be told."""
+"""Where notifications are kept."""
 
 from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 
 from crm.workspace.v1 import notification_pb2
 from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, record_table
-from workspace.domain.notification import KINDS, Notification
+from workspace.domain.notification import Notification
 from workspace.storage.schema import WORKSPACE
 
 notifications = record_table(
@@ -30,14 +30,6 @@ notifications = record_table(
         "id",
         postgresql_where=sa.text("read_time IS NULL AND delete_time IS NULL"),
     ),
-)
-
-notification_preferences = sa.Table(
-    "notification_preferences",
-    WORKSPACE,
-    sa.Column("user", sa.Uuid, primary_key=True),
-    sa.Column("kind", TEXT, primary_key=True),
-    sa.Column("in_app", sa.Boolean, nullable=False),
 )
 
 
@@ -74,19 +66,6 @@ _OLD = compile_statement(
 _COUNT_UNREAD = compile_statement(
     sa.select(sa.func.count()).select_from(notifications).where(_unread)
 )
-_PREFERENCES = compile_statement(
-    sa.select(notification_preferences.c.kind, notification_preferences.c.in_app).where(
-        notification_preferences.c.user == _USER
-    )
-)
-_put = insert(notification_preferences).values(
-    user=_USER, kind=sa.bindparam("kind", type_=TEXT), in_app=sa.bindparam("in_app")
-)
-_PUT = compile_statement(
-    _put.on_conflict_do_update(
-        index_elements=["user", "kind"], set_={"in_app": _put.excluded.in_app}
-    )
-)
 
 
 async def unread_of(call: Call) -> list[UUID]:
@@ -108,14 +87,3 @@ async def count_unread(call: Call) -> int:
     """How many the caller has not seen."""
     row = await call.reader.fetch_one(_COUNT_UNREAD, {"user": call.principal.user})
     return int(row[0]) if row else 0
-
-
-async def preferences_of(call: Call, user: UUID | None) -> dict[str, bool]:
-    """Kind → whether a person wants to see it in the console."""
-    rows = await call.reader.fetch_all(_PREFERENCES, {"user": user})
-    return {**dict.fromkeys(KINDS, True), **{row[0]: row[1] for row in rows}}
-
-
-async def prefer(call: Call, kind: str, *, in_app: bool) -> None:
-    """Keeps what the caller wants of a kind."""
-    await call.tx.execute(_PUT, {"user": call.principal.user, "kind": kind, "in_app": in_app})

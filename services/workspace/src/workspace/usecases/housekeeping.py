@@ -8,6 +8,7 @@ from crmkit.call import Call
 from crmkit.ids import uuid5_of
 from crmkit.jobs import enqueue
 from workspace.storage.notification import dismiss_old
+from workspace.storage.notification_mail import purge_lines
 from workspace.storage.rule_run import purge_runs
 from workspace.storage.webhook_delivery import purge_deliveries
 
@@ -19,6 +20,7 @@ async def tidy(call: Call, _arguments: dict[str, Any]) -> None:
     """Forgets what is older than it is kept, and promises to do so again tomorrow."""
     await purge_deliveries(call)
     await purge_runs(call)
+    await purge_lines(call)
     if await dismiss_old(call):
         await enqueue(call.tx, TIDY, {})
     await promise_to_tidy(call, days=1)

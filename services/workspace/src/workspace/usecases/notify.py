@@ -1,11 +1,17 @@
-"""Telling somebody something, in the transaction in which it happened."""
+"""Telling somebody something, in the transaction in which it happened: in the console, by e-mail."""
 
 from typing import Any
 from uuid import UUID
 
+from crmkit import mail
 from crmkit.call import Call
 from crmkit.ids import uuid7
-from workspace.storage.notification import NOTIFICATIONS, preferences_of
+from workspace.domain.digest import Line
+from workspace.domain.preference import due_time
+from workspace.storage.notification import NOTIFICATIONS
+from workspace.storage.notification_mail import put_line
+from workspace.storage.preference import mail_settings_of, wishes_of
+from workspace.usecases.mail_notifications import promise_mail
 
 
 async def notify(
@@ -21,15 +27,30 @@ async def notify(
         values: Further attributes: subject, actor, parameters, text.
 
     Returns:
-        The notification's name; None if nobody is told.
+        The notification's name, or the user's where only a mail tells them; None if nobody is told.
     """
     known = call.home.rights.users.get(user) if user else None
     if user is None or known is None or not known.active:
         return None
-    if not (await preferences_of(call, user))[kind]:
-        return None
-    text_key = f"notification.{kind.lower()}"
-    fields = {"kind": kind, "text_key": text_key, "owner": user, **values}
-    notification = NOTIFICATIONS.new(call, fields, record_id=record_id or uuid7())
-    await NOTIFICATIONS.insert(call, notification)
-    return NOTIFICATIONS.codec.name_of(notification.id)
+    wish, id_, name = (await wishes_of(call, user))[kind], record_id or uuid7(), None
+    if wish.in_app:
+        text_key = f"notification.{kind.lower()}"
+        fields = {"kind": kind, "text_key": text_key, "owner": user, **values}
+        await NOTIFICATIONS.insert(call, NOTIFICATIONS.new(call, fields, record_id=id_))
+        name = NOTIFICATIONS.codec.name_of(id_)
+    if wish.email == "OFF" or not mail.is_configured(call.home.settings):
+        return name
+    settings = await mail_settings_of(call, user)
+    due = due_time(wish.email, settings, call.organization.zone, call.now)
+    line = Line(
+        id=id_,
+        user=user,
+        kind=kind,
+        notification=id_ if wish.in_app else None,
+        create_time=call.now,
+        due_time=due,
+        **values,
+    )
+    await put_line(call, line)
+    await promise_mail(call, user, due)
+    return name or f"users/{user}"
