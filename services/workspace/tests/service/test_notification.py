@@ -72,10 +72,11 @@ async def test_a_person_is_told_of_what_becomes_theirs(
 
 
 async def test_what_is_no_news_is_not_told(workspace: ServiceUnderTest, feeds: FeedHost) -> None:
-    """Their own doing, other changes, imports, and people who are not here."""
+    """Their own doing, other changes, imports, bulk actions, and people who are not here."""
     ada = await workspace.person()
     await assign(feeds, ada, actor=ada.name)
     await assign(feeds, ada, imported=True)
+    await assign(feeds, ada, actor=f"users/{uuid7()}", causation_id=f"bulkActions/{uuid7()}")
     record = Opportunity(name=f"opportunities/{uuid7()}")
     other = OpportunityUpdated(opportunity=record, changed_fields=["amount"])
     await feeds.publish(other, owner=ada.id, actor=f"users/{uuid7()}")

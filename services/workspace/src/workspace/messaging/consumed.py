@@ -79,10 +79,14 @@ def _delivery(webhook: Webhook, event: Event, call: Call) -> Delivery:
 
 
 async def tell_new_owner(event: Event, call: Call) -> None:
-    """A record that somebody else made theirs; imports and hand-overs tell nobody of their thousands."""
+    """A record that somebody else made theirs; no import, hand-over or bulk action tells of thousands."""
     kind = event.routing_key.rpartition(".")[2]
     changed = kind == "created" or "owner" in getattr(event.message, "changed_fields", ())
-    in_bulk = event.imported or event.correlation_id.startswith("handovers/")
+    in_bulk = (
+        event.imported
+        or event.correlation_id.startswith("handovers/")
+        or event.causation_id.startswith("bulkActions/")
+    )
     if not changed or in_bulk or event.owner is None:
         return
     if event.actor == f"users/{event.owner}":
