@@ -222,7 +222,9 @@ def test_what_leaves_comes_in_changes_many_or_changes_rights_is_in_the_audit_log
     noun = method.containing_service.name.removesuffix("Service")
     audit = method.GetOptions().Extensions[options_pb2.audit]
     changes = method.name.startswith(("Create", "Update", "Delete", "Undelete", "Purge"))
-    changes_many = method.name.startswith(("BatchUpdate", "BatchDelete", "BatchUndelete"))
+    changes_many = method.name.startswith(
+        ("BatchUpdate", "BatchDelete", "BatchUndelete", "CreateBulkAction", "RevertBulkAction")
+    )
     if (
         changes_many
         or method.name in {"CreateExport", "CreateImport", "CreateSession"}

@@ -1,5 +1,8 @@
-"""Bulk actions through the gateway, as a front end uses them."""
+"""Bulk actions through the gateway, as a front end and the command line use them."""
 
+import asyncio
+import os
+import sys
 from typing import Any
 from uuid import uuid4
 
@@ -7,7 +10,7 @@ import httpx
 
 from crmkit.testing import eventually
 
-from .conftest import Client, RunningSystem
+from .conftest import ADMIN, Client, RunningSystem
 
 RUNS = "/v1/customer/bulkActions"
 
@@ -52,3 +55,56 @@ async def test_a_bulk_action_is_previewed_run_and_taken_back(crm: RunningSystem)
     assert refused.status_code == httpx.codes.BAD_REQUEST
     (bad,) = (d for d in refused.json()["details"] if "field_violations" in d)
     assert [v["field"] for v in bad["field_violations"]] == ["bulk_action.values.colour"]
+
+
+async def crm_bulk(crm: RunningSystem, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `crm bulk`."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CRM_")} | {
+        "CRM_URL": crm.system.url,
+        "CRM_EMAIL": ADMIN["email"],
+        "CRM_PASSWORD": ADMIN["password"],
+        "no_proxy": "*",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "crm_cli", "bulk", *arguments, env=environment,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_crm_bulk_shows_asks_changes_and_takes_back(crm: RunningSystem) -> None:
+    """INVARIANT: nothing happens unasked; the exit code says whether every record was dealt with."""
+    industry = f"i{uuid4().hex}"
+    made = [
+        await crm.admin.post("/v1/accounts", {"display_name": f"A {uuid4()}", "industry": industry})
+        for _ in range(2)
+    ]
+    chosen = ("accounts", "--filter", f'industry = "{industry}"')
+    wanted = ("update", *chosen, "--set", "founded_year=1999", "--set", "tax_id=DE 7")
+    code, _, errors = await crm_bulk(crm, *wanted)
+    assert (code, "2 accounts" in errors, "--yes" in errors) == (2, True, True)
+    assert "founded_year" not in await crm.admin.get(f"/v1/{made[0]['name']}")
+    code, output, _ = await crm_bulk(crm, *wanted, "--yes")
+    assert (code, "SUCCEEDED, 2 changed, 0 unchanged, 0 failed" in output) == (0, True)
+    after = await crm.admin.get(f"/v1/{made[0]['name']}")
+    assert (after["founded_year"], after["tax_id"]) == (1999, "DE 7")
+    await crm.admin.patch(f"/v1/{made[1]['name']}", {"founded_year": 2000})
+    name = output.partition(":")[0]
+    code, output, _ = await crm_bulk(crm, "revert", "accounts", name)
+    assert (code, "1 changed" in output, "CHANGED_SINCE" in output) == (3, True, True)
+    code, output, _ = await crm_bulk(crm, "update", *chosen, "--clear", "founded_year", "--yes")
+    assert (code, "1 changed, 1 unchanged" in output) == (0, True)
+    code, output, _ = await crm_bulk(crm, "delete", *chosen, "--yes")
+    assert (code, "2 changed" in output) == (0, True)
+    code, output, _ = await crm_bulk(crm, "undelete", *chosen, "--yes")
+    assert (code, "2 changed" in output) == (0, True)
+    for arguments, expected in (
+        (("update", "elephants", "--filter", "a = 1", "--yes"), 2),
+        (("update", *chosen, "--set", "industry", "--yes"), 2),
+        (("update", *chosen, "--set", "colour=red", "--yes"), 1),
+        (("delete", "accounts", "--filter", "", "--yes"), 1),
+    ):
+        code, output, errors = await crm_bulk(crm, *arguments)
+        assert (code, output, errors.startswith("crm bulk: ")) == (expected, "", True)

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 # Command → module and function, or a group of commands.
 _COMMANDS = {
+    "bulk": ("crm_cli.bulk_command", "app"),
     "demo": ("crm_cli.demo.command", "demo"),
     "events": ("crm_cli.operations", "events"),
     "export": ("crm_cli.export_command", "export_file"),

@@ -1,4 +1,4 @@
-"""Imports and exports as the command line follows them: files up and down, progress on stderr."""
+"""Imports, exports and bulk actions as the command line follows them, with progress on stderr."""
 
 import time
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def upload(
 
 
 def ended(api: Api, service: str, run: dict[str, Any], progress: Progress, doing: str) -> Any:
-    """Waits for the end of an import or export and shows how it goes.
+    """Waits for the end of an import, an export or a bulk action and shows how it goes.
 
     Raises:
         ApiError: The system cannot be reached; the run goes on there, and the person is told how to

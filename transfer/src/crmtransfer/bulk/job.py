@@ -35,8 +35,10 @@ class BulkActionJob:
         run = await runs.find(call.home.database, UUID(arguments["bulk_action"]))
         if run is None or run.state not in ACTIVE:
             return
-        work = _Work(call.home, self._targets[run.specification.resource])
-        await finish(call, "bulk_action", run, work.do(run), runs.end)
+        await finish(call, "bulk_action", run, self._run(call.home, run), runs.end)
+
+    async def _run(self, home: Home, run: runs.Run) -> None:
+        await _Work(home, self._targets[run.specification.resource]).do(run)
 
 
 def scope_of(call: Call, target: Target, action: "Action.ValueType") -> RecordScope:
