@@ -25,18 +25,20 @@ class People:
 
 def people(admin: Client) -> People:
     """Two sales people of one team, who see their own records only."""
-    mark = uuid.uuid4().hex[:8]
-    team = admin.ok("POST", "/v1/teams", {"display_name": f"Trial {mark}"})["name"]
+    team = admin.ok("POST", "/v1/teams", {"display_name": f"Trial {uuid.uuid4()}"})["name"]
     roles = admin.ok("GET", "/v1/roles", page_size=1000)["roles"]
     sales = next(r["name"] for r in roles if r["display_name"] == "Sales")
-    found = []
-    for who in ("rep", "colleague"):
-        email = f"{who}-{mark}@example.com"
-        user = {"email": email, "display_name": who.title(), "roles": [sales], "team": team}
-        made = admin.ok("POST", "/v1/users", user | {"password": PASSWORD})
-        found.append((admin.sign_in(email, PASSWORD), email, made["name"]))
-    (rep, rep_email, rep_name), (colleague, _, colleague_name) = found
+    rep, rep_email, rep_name = person(admin, "Rep", sales, team)
+    colleague, _, colleague_name = person(admin, "Colleague", sales, team)
     return People(admin, rep, rep_email, rep_name, colleague, colleague_name, team)
+
+
+def person(admin: Client, display_name: str, role: str, team: str = "") -> tuple[Client, str, str]:
+    """A new user: signed in, with their e-mail address and name."""
+    email = f"{uuid.uuid4()}@example.com"
+    user = {"email": email, "display_name": display_name, "roles": [role], "password": PASSWORD}
+    made = admin.ok("POST", "/v1/users", user | ({"team": team} if team else {}))
+    return admin.sign_in(email, PASSWORD), email, made["name"]
 
 
 def sign_in(p: People) -> None:

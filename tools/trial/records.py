@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from trial.client import Client, expect, wait
-from trial.identity import People
+from trial.identity import People, person
 
 
 def custom_fields(p: People) -> None:
@@ -73,6 +73,75 @@ def files(p: People) -> None:
     written = p.admin.ok("GET", f"/v1/customer/{export['name']}:download")
     rows = list(csv.DictReader(io.StringIO(written.decode("utf-8-sig"))))
     expect(sorted(r["display_name"] for r in rows), [f"'=Sum {mark}", "B"])
+
+
+def sensitive_fields(p: People) -> None:
+    """What somebody may not see is named, not shown, and left as it is by their changes."""
+    grants = [
+        {"permission": f"customer.accounts.{verb}", "record_scope": "ALL"}
+        for verb in ("get", "list", "update")
+    ]
+    role = p.admin.ok("POST", "/v1/roles", {"display_name": uuid.uuid4().hex, "grants": grants})
+    clerk, _, _ = person(p.admin, "Clerk", role["name"])
+    body = {"display_name": "With a number", "tax_id": "DE123456789"}
+    path = f"/v1/{p.admin.ok('POST', '/v1/accounts', body)['name']}"
+    seen = clerk.ok("GET", path)
+    expect((seen.get("tax_id"), seen["hidden_fields"]), (None, ["tax_id"]))
+    expect(clerk.refused("PATCH", path, {"tax_id": "X"}), (403, "FIELD_HIDDEN"))
+    expect(clerk.refused("GET", "/v1/accounts", filter='tax_id = "DE123456789"')[0], 400)
+    clerk.ok("PATCH", path, {"display_name": "Renamed"})
+    expect(p.admin.ok("GET", path)["tax_id"], "DE123456789")
+
+
+def comments_and_followers(p: People) -> None:
+    """A comment with a reply; whoever is mentioned follows; who may not read the record is not mentioned."""
+    path = f"/v1/{p.rep.ok('POST', '/v1/accounts', {'display_name': 'Talked about'})['name']}"
+    me = p.admin.ok("GET", "/v1/users:current")["name"]
+    said = p.rep.ok("POST", f"{path}/comments", {"text": f"Please look, @{me}"})
+    expect(said["mentions"], [me])
+    p.admin.ok("POST", f"{path}/comments", {"text": "I have", "reply_to": said["name"]})
+    followers = [f["user"] for f in p.rep.ok("GET", f"{path}/followers")["followers"]]
+    expect(sorted(followers), sorted([me, p.rep_name]))
+    expect(p.colleague.refused("POST", f"{path}/comments", {"text": "Me too"})[0], 404)
+    stranger = {"text": f"Look, @{p.colleague_name}"}
+    expect(p.rep.refused("POST", f"{path}/comments", stranger)[0], 400)
+
+
+def attachments(p: People) -> None:
+    """A file is known by its bytes, not by its name, and only ever saved, never shown."""
+    path = f"/v1/{p.rep.ok('POST', '/v1/accounts', {'display_name': 'With a file'})['name']}"
+    page = b"<!doctype html><script>alert(1)</script>"
+    disguised = p.rep.refused("POST", f"{path}/attachments", page, file_name="offer.png")
+    expect(disguised, (400, "CONTENT_CONTRADICTS_NAME"))
+    made = p.rep.ok("POST", f"{path}/attachments", page, file_name="../../offer.html")
+    expect(made["file_name"], "offer.html")
+    answer = p.rep.http.get(f"/v1/{made['name']}:download")
+    expect(answer.content, page)
+    expect(answer.headers["x-content-type-options"], "nosniff")
+    assert answer.headers["content-disposition"].startswith("attachment"), answer.headers
+    expect(p.colleague.refused("GET", f"/v1/{made['name']}")[0], 404)
+
+
+def bulk_actions(p: People) -> None:
+    """Many records changed at once, seen beforehand, and taken back but for what somebody changed since."""
+    mark = uuid.uuid4().hex[:8]
+    for n in range(3):
+        p.admin.ok("POST", "/v1/accounts", {"display_name": f"{mark} {n}", "industry": "retail"})
+    asked = {
+        "resource": "accounts",
+        "action": "UPDATE",
+        "filter": f'display_name = "{mark}*"',
+        "values": {"industry": "logistics"},
+    }
+    preview = p.admin.ok("POST", "/v1/customer/bulkActions", asked, validate_only=True)
+    expect(len(preview["samples"]), 3)
+    run = p.admin.job("/v1/customer/bulkActions", asked)
+    expect((run["state"], run["changed_count"]), ("SUCCEEDED", "3"))
+    listed = p.admin.ok("GET", "/v1/accounts", filter=asked["filter"])["accounts"]
+    expect({a["industry"] for a in listed}, {"logistics"})
+    p.admin.ok("PATCH", f"/v1/{listed[0]['name']}", {"industry": "software"})
+    back = p.admin.job(f"/v1/customer/{run['name']}:revert", {})
+    expect((back["changed_count"], back["failed_count"]), ("2", "1"))
 
 
 def _soon(client: Client, path: str, body: Any) -> Any:

@@ -1,6 +1,7 @@
 """What tells people and other systems: webhooks and notifications."""
 
 import json
+import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -17,6 +18,28 @@ def notifications(p: People) -> None:
         lambda found: account["name"] in [n["subject"] for n in found],
     )
     p.rep.ok("POST", f"/v1/{unread[0]['name']}:markRead", {})
+
+
+def rules(p: People) -> None:
+    """A rule does its work once for each event that it is about, and tells what it did."""
+    mark = uuid.uuid4().hex[:8]
+    rule = {
+        "display_name": "New ones are hot",
+        "event_types": ["customer.account.created"],
+        "condition": f"record.external_id == '{mark}'",
+        "actions": [{"set_fields": {"values": {"labels": {"heat": "hot"}}}}],
+    }
+    made = p.admin.ok("POST", "/v1/rules", rule)
+    wrong = rule | {"actions": [{"notify": {"recipient": "RULE_OWNER", "text": "{{no.such}}"}}]}
+    expect(p.admin.refused("POST", "/v1/rules", wrong)[0], 400)
+    account = p.admin.ok("POST", "/v1/accounts", {"display_name": "New", "external_id": mark})
+    wait(
+        lambda: p.admin.ok("GET", f"/v1/{account['name']}")["labels"],
+        lambda labels: labels == {"heat": "hot"},
+    )
+    (run,) = p.admin.ok("GET", f"/v1/{made['name']}/runs")["runs"]
+    expect(run["state"], "SUCCEEDED")
+    p.admin.ok("DELETE", f"/v1/{made['name']}")
 
 
 def webhooks(p: People, host: str) -> None:
