@@ -185,8 +185,13 @@ def _resource_words(files: descriptor_pb2.FileDescriptorSet) -> dict[str, list[s
 def _singulars(pattern: str, variable: str) -> list[str]:
     segments = pattern.split("/")
     words = [variable.rpartition(".")[2]]
-    words += [re.sub(r"(?<!s)s$", "", segment) for segment in segments]
+    words += [_singular(segment) for segment in segments]
     return [words[index] for index, segment in enumerate(segments) if segment.startswith("*")]
+
+
+def _singular(segment: str) -> str:
+    snake = re.sub(r"(?<=[a-z])[A-Z]", lambda letter: f"_{letter[0]}", segment).lower()
+    return re.sub(r"(?<!s)s$", "", re.sub(r"ies$", "y", snake))
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
