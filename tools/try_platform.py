@@ -42,6 +42,7 @@ def main() -> None:
         "notifications": workspace.notifications,
         "automation rules": workspace.rules,
         "webhooks": partial(workspace.webhooks, host=host),
+        "hand-over": identity.hand_over,
         "audit log": identity.audit,
     }
     for title, chapter in chapters.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyotp
 
-from trial.client import Client, expect, reason
+from trial.client import Client, expect, reason, wait
 
 PASSWORD = "a phrase that nobody else has"  # noqa: S105 - of a trial
 
@@ -92,6 +92,23 @@ def organization(p: People) -> None:
     expect(p.admin.refused("PATCH", "/v1/organization", {"time_zone": "Mars/Base"})[0], 400)
     lists = {x["key"]: x for x in p.admin.ok("GET", "/v1/pickLists")["pick_lists"]}
     assert {"industry", "source", "lost_reason"} <= lists.keys(), lists.keys()
+
+
+def hand_over(p: People) -> None:
+    """Who leaves hands their records over, and can sign in no more."""
+    roles = p.admin.ok("GET", "/v1/users:batchGet", names=p.rep_name)["users"][0]["roles"]
+    leaver, email, name = person(p.admin, "Leaver", roles[0], p.team)
+    account = leaver.ok("POST", "/v1/accounts", {"display_name": "Left behind"})
+    p.admin.ok("POST", f"/v1/{name}:deactivate", {"successor": p.rep_name})
+    path = f"/v1/{account['name']}"
+    wait(lambda: p.admin.ok("GET", path)["owner"], lambda owner: owner == p.rep_name)
+    (handover,) = wait(
+        lambda: p.admin.ok("GET", "/v1/handovers", filter=f'user = "{name}"')["handovers"],
+        lambda found: found[0]["state"] not in {"QUEUED", "RUNNING"},
+    )
+    expect(handover["state"], "SUCCEEDED")
+    body = {"email": email, "password": PASSWORD}
+    expect(Client(p.admin.url).refused("POST", "/v1/sessions", body)[0], 401)
 
 
 def audit(p: People) -> None:
