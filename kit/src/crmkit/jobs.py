@@ -145,13 +145,24 @@ class JobRunner:
         while not stop.is_set() and not this.cancelling():
             job = None
             with suppress(psycopg.Error, Unavailable, ResourceExhausted):  # the database is away
-                job = await self._take()
+                job = await self._take_unless_stopped()
             if job is not None:
                 await self._run(job)
                 continue
             with suppress(TimeoutError):  # not wait_for: before Python 3.12 it can swallow a cancel
                 async with asyncio.timeout(self._poll_seconds):
                     await stop.wait()
+
+    async def _take_unless_stopped(self) -> _Job | None:
+        """A job; one that is taken while we are told to stop is given back, not left to its lease."""
+        taking = asyncio.create_task(self._take())
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            with suppress(psycopg.Error, Failure):
+                if (job := await taking) is not None:
+                    await self._release(job, "QUEUED", job.failures, None, 0)
+            raise
 
     async def _take(self) -> _Job | None:
         lease = uuid7()
