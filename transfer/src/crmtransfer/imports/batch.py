@@ -23,7 +23,7 @@ from crmkit.resources import set_field
 from crmkit.sensitive import hidden_in
 from crmtransfer.imports import runs
 from crmtransfer.imports.csv_reader import CsvRow
-from crmtransfer.imports.duplicates import Identity, Match, identity, matches
+from crmtransfer.imports.duplicates import Identity, Match, alone, identity, matches
 from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import ERROR, WARNING, Draft, RowMapper
 from crmtransfer.imports.quick import QuickRows
@@ -141,6 +141,8 @@ async def _write(work: Work, candidates: list[_Candidate]) -> int:
     if work.policy == Policy.UPDATE:
         candidates = _until_repetition(candidates)
     async with work.piece() as call:
+        if _by_natural_key(work, candidates):
+            await alone(call.tx, work.collection)
         await lock(work, call.tx)
         new = await _sort_out(work, call, candidates)
         tally = await _store(work, call, candidates, new)
@@ -150,6 +152,14 @@ async def _write(work: Work, candidates: list[_Candidate]) -> int:
     if work.run.specification.validate_only:
         work.seen |= {c.identity for c in candidates if c.identity and not c.draft.failed}
     return len(candidates)
+
+
+def _by_natural_key(work: Work, candidates: Sequence[_Candidate]) -> bool:
+    """True if rows are compared with records by what others may be writing at the same time."""
+    run = work.run.specification
+    if run.validate_only or work.policy == Policy.CREATE:
+        return False
+    return any(c.identity is not None and c.identity[0] != "external_id" for c in candidates)
 
 
 async def lock(work: Work, tx: Transaction) -> None:

@@ -9,10 +9,19 @@ import sqlalchemy as sa
 
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.db import Transaction
 from crmkit.statements import compile_statement
 
 # (field, value): what makes two records the same.
 Identity = tuple[str, str]
+
+# Others may have to wait for several batches of others: longer than a request would.
+_ALONE = compile_statement(
+    sa.text(
+        "SELECT set_config('lock_timeout', '25s', true),"
+        " pg_advisory_xact_lock(hashtextextended('import ' || :collection, 0))"
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,15 @@ def identity(collection: Collection[Any], entity: Any) -> Identity | None:
     known = collection.listing.filter_fields.get(field)
     value = getattr(entity, field, None)
     return (field, value) if known is not None and known.kind == "text" and value else None
+
+
+async def alone(tx: Transaction, collection: Collection[Any]) -> None:
+    """Lets no other import look for natural keys in the collection until the transaction ends.
+
+    An external id is unique in the database; a natural key is not, so that two imports which both look
+    first and write then would both find nothing.
+    """
+    await tx.execute(_ALONE, {"collection": collection.name})
 
 
 async def matches(
