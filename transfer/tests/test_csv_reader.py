@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit.errors import InvalidArgument
-from crmtransfer.imports.csv_reader import CsvReader, CsvRow
+from crmtransfer.imports.csv_reader import CsvReader
+from crmtransfer.imports.rows import FileRow
 
 
-def read(content: bytes, piece: int = 1 << 20) -> tuple[list[str], list[CsvRow]]:
-    reader, rows = CsvReader(), []
+def read(
+    content: bytes, piece: int = 1 << 20, encoding: str = ""
+) -> tuple[list[str], list[FileRow]]:
+    reader, rows = CsvReader(encoding), []
     for start in range(0, len(content), piece):
         rows += reader.feed(content[start : start + piece])
     rows += reader.finish()
@@ -51,7 +54,7 @@ def test_what_was_written_is_read_however_it_is_cut(table: list[list[str]], piec
 @given(content=st.binary(max_size=200), piece=st.integers(1, 50))
 def test_any_bytes_are_rows_or_a_failure_with_a_reason(content: bytes, piece: int) -> None:
     """INVARIANT: no file, however broken, is an error of ours."""
-    reasons = {"EMPTY_FILE", "UNKNOWN_ENCODING", "NOT_CSV", "BAD_HEADER"}
+    reasons = {"EMPTY_FILE", "UNKNOWN_ENCODING", "NOT_CSV", "BAD_HEADER", "UNCLOSED_QUOTE"}
     try:
         header, rows = read(content, piece)
     except InvalidArgument as error:
@@ -68,6 +71,10 @@ def test_a_bad_row_is_named_by_its_line_and_the_others_are_read() -> None:
     _, rows = read(content)
     assert [(row.number, bool(row.problem)) for row in rows] == [
         (2, False), (5, True), (6, True), (7, True), (8, False),
+    ]  # fmt: skip
+    # What could be read is there all the same: it goes into the file of rejected rows.
+    assert [row.cells for row in rows] == [
+        ["1", "x\ny"], ["2"], ["3", "\x00"], ['4,"q"q'], ["5", "z"],
     ]  # fmt: skip
 
 
@@ -105,3 +112,76 @@ def test_a_file_that_is_no_table_says_why(content: bytes, reason: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         read(content)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [
+        ("gb18030", "上海浦东发展银行股份有限公司"),
+        ("windows-1252", "Müller"),
+        ("big5", "臺灣"),
+        ("utf-16-le", "x"),
+    ],
+)
+def test_a_file_in_another_encoding_is_read_if_it_is_named(encoding: str, word: str) -> None:
+    """INVARIANT: what is said is what is read, in whatever pieces it arrives."""
+    content = f"name,city\n{word},1\n".encode(encoding)
+    for piece in (1, 7, 1 << 20):
+        header, rows = read(content, piece, encoding)
+        assert header == ["name", "city"]
+        assert [row.cells for row in rows] == [[word, "1"]]
+
+
+def test_a_byte_order_mark_says_more_than_a_person() -> None:
+    """INVARIANT: a file that says what it is is read as that."""
+    assert read("a,b\nä,1\n".encode("utf-8-sig"), encoding="windows-1252")[1][0].cells[0] == "ä"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (
+            "公司名称,城市\n"
+            + "上海浦东发展银行股份有限公司,上海市\n北京字节跳动科技有限公司,北京市\n" * 5,
+            "gb18030",
+        ),
+        (
+            "Firma,Ort\n" + "Bäckerei Müller & Söhne GmbH,Köln\nGroße Straße Café,Düsseldorf\n" * 5,
+            "windows-1252",
+        ),
+    ],
+)
+def test_a_file_in_another_encoding_is_refused_with_its_line_and_a_hint(
+    text: str, encoding: str
+) -> None:
+    """INVARIANT: nothing is guessed silently; the person gets a line, and a word to judge the guess by."""
+    content = f"x,y\n{text}".encode(encoding)
+    with pytest.raises(InvalidArgument) as caught:
+        read(content)
+    assert caught.value.reason == "UNKNOWN_ENCODING"
+    line = next(
+        n for n, row in enumerate(f"x,y\n{text}".splitlines(), start=1) if not row.isascii()
+    )
+    assert f"Line {line} " in caught.value.message
+    hinted = caught.value.message.partition("may be ")[2].partition(",")[0]
+    word = text.splitlines()[line - 2].split(",")[0].split()[0]
+    assert word.encode(encoding).decode(hinted) == word, caught.value.message
+    assert word in caught.value.message
+
+
+def test_a_quote_open_to_the_end_does_not_hide_the_rows_behind_it() -> None:
+    """INVARIANT: a thousand rows taken up by one open quote are not counted as one bad row."""
+    with pytest.raises(InvalidArgument) as caught:
+        read(b'a,b\n1,x\n2,"y\n' + b"3,z\n" * 1000)
+    assert caught.value.reason == "UNCLOSED_QUOTE"
+    assert "Line 3" in caught.value.message
+    _, rows = read(b'a,b\n1,x\n2,"y')  # only itself is lost
+    assert [bool(row.problem) for row in rows] == [False, True]
+
+
+def test_what_spreadsheets_add_is_no_trouble() -> None:
+    """INVARIANT: a first line that says the delimiter, and empty cells behind the last column, are read."""
+    header, rows = read(b"sep=;\r\na,b;c\r\n1,5;x;;\r\n2;y;z\r\n")
+    assert header == ["a,b", "c"]
+    assert [(row.number, row.cells) for row in rows if not row.problem] == [(3, ["1,5", "x"])]
+    assert rows[1].problem == "The row has 3 cells; the header has 2."

@@ -1,6 +1,7 @@
-"""`crm export`: writes a collection to a CSV file."""
+"""`crm export`: writes a collection to a file."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,13 @@ from rich.markup import escape
 from crm_cli.api import Api, ApiError
 from crm_cli.runs import ERRORS, count, ended, progress_bar
 from crmkit import contract
+
+
+class Format(StrEnum):
+    """What kind of file to write."""
+
+    CSV = "csv"
+    XLSX = "xlsx"
 
 
 def export_file(
@@ -24,8 +32,12 @@ def export_file(
     fields: Annotated[
         str, typer.Option(help="The columns, divided by commas: display_name,labels.region,amount.")
     ] = "",
+    file_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="If not said: as the file's name ends, or CSV."),
+    ] = None,
 ) -> None:
-    """Exports the records that you may list to a CSV file, which imports again without a mapping.
+    """Exports the records that you may list to a file, which imports again without a mapping.
 
     Finds the system by CRM_URL; signs in by CRM_API_KEY, or CRM_EMAIL and CRM_PASSWORD.
 
@@ -41,6 +53,7 @@ def export_file(
         "filter": filter_text,
         "order_by": order_by,
         "fields": [field.strip() for field in fields.split(",") if field.strip()],
+        "format": (file_format or _format_of(output)).name,
     }
     try:
         run = _export(Api(), known.service, wanted, output)
@@ -49,6 +62,11 @@ def export_file(
         raise typer.Exit(1) from error
     size = count(run, "size_bytes")
     ERRORS.print(f"{resource}: {count(run, 'processed_rows'):,} rows, {size:,} bytes")
+
+
+def _format_of(output: str) -> Format:
+    ending = Path(output).suffix.lower().removeprefix(".")
+    return Format(ending) if ending in {known.value for known in Format} else Format.CSV
 
 
 def _export(api: Api, service: str, wanted: dict[str, Any], output: str) -> dict[str, Any]:

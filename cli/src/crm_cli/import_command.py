@@ -1,4 +1,4 @@
-"""`crm import`: fills a collection from a CSV file."""
+"""`crm import`: fills a collection from a file."""
 
 import json
 import time
@@ -31,7 +31,9 @@ class Duplicates(StrEnum):
 
 def import_file(
     resource: Annotated[str, typer.Argument(help="The collection to fill: accounts, products …")],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with a header.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX, with a header.")
+    ],
     columns: Annotated[
         list[str], typer.Option("--map", metavar="COLUMN=FIELD", help="A column fills a field.")
     ] = [],  # noqa: B006 - typer copies it
@@ -53,16 +55,32 @@ def import_file(
     on_duplicate: Annotated[
         Duplicates, typer.Option(help="What to do with records that are there already.")
     ] = Duplicates.SKIP,
+    sheet: Annotated[
+        str, typer.Option(help="The sheet of a workbook; the first that is not hidden if not said.")
+    ] = "",
+    encoding: Annotated[
+        str, typer.Option(help="Of CSV that is not UTF-8: windows-1252, gb18030 …")
+    ] = "",
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where rows that failed are written, to be mended and imported."
+        ),
+    ] = None,
     *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Checks every row and changes nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Prints the outcome as JSON.")] = False,
 ) -> None:
-    """Imports a CSV file into a collection and shows how it goes.
+    """Imports a file into a collection and shows how it goes.
 
     A column whose header is a field's name needs no --map. A column may be mapped to several
     fields. Parts of fields: amount.currency_code, emails.address, labels.KEY, lines.product.
     References are resource names or external ids, unless --lookup says otherwise; they may name
     rows of the same file.
     Where --value or --lookup name a field instead of a column, they hold for that field alone.
+    The file of --errors has the columns of FILE and one with what is wrong; that one is not imported.
 
     Finds the system by CRM_URL; signs in by CRM_API_KEY, or CRM_EMAIL and CRM_PASSWORD.
 
@@ -72,12 +90,21 @@ def import_file(
     try:
         service = _service_of(resource)
         wanted = mappings(columns, fixed, values, lookups)
+        _refuse_to_overwrite(file, errors)
     except BadOptionError as error:
         ERRORS.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(2) from error
     try:
-        outcome = _run(Api(), service, resource, file, wanted, on_duplicate)
-    except ApiError as error:
+        body = {
+            "resource": resource,
+            "mappings": wanted,
+            "duplicate_policy": on_duplicate.name,
+            "validate_only": dry_run,
+            "sheet": sheet,
+            "encoding": encoding,
+        }
+        outcome = _run(Api(), service, file, body, errors)
+    except (ApiError, OSError) as error:
         ERRORS.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(1) from error
     if as_json:
@@ -88,6 +115,12 @@ def import_file(
         raise typer.Exit(1)
     if count(outcome, "failed_count"):
         raise typer.Exit(ROWS_FAILED)
+
+
+def _refuse_to_overwrite(file: Path, errors: Path | None) -> None:
+    if errors is not None and errors.resolve() == file.resolve():
+        msg = "--errors names the file itself; name another"
+        raise BadOptionError(msg)
 
 
 def _service_of(resource: str) -> str:
@@ -106,26 +139,30 @@ def _service_of(resource: str) -> str:
 def _run(
     api: Api,
     service: str,
-    resource: str,
     file: Path,
-    wanted: list[dict[str, Any]],
-    on_duplicate: Duplicates,
+    wanted: dict[str, Any],
+    errors: Path | None,
 ) -> dict[str, Any]:
-    """Sends the file up, starts the import, waits for its end; answers it with its first issues."""
+    """Sends the file up, starts the import, waits for its end; answers it with its first issues.
+
+    Raises:
+        ApiError: The system refuses or cannot be reached.
+        OSError: A file cannot be read or written.
+    """
     with progress_bar() as progress:
         sent = upload(api, service, _chunks(file), file.stat().st_size, progress)
-        body = {
-            "resource": resource,
-            "upload": sent["name"],
-            "mappings": wanted,
-            "duplicate_policy": on_duplicate.name,
-        }
+        wanted["upload"] = sent["name"]
         started = time.monotonic()
-        begun = api.post(f"/v1/{service}/imports", body)
+        begun = api.post(f"/v1/{service}/imports", wanted)
         run: dict[str, Any] = ended(api, service, begun, progress, "Importing")
         run["seconds"] = round(time.monotonic() - started, 3)
-    path = f"/v1/{service}/{run['name']}/issues"
-    run["issues"] = api.get(path, page_size=_ISSUES_SHOWN).get("issues", [])
+    path = f"/v1/{service}/{run['name']}"
+    run["issues"] = api.get(f"{path}/issues", page_size=_ISSUES_SHOWN).get("issues", [])
+    if errors is not None and count(run, "failed_count"):
+        with errors.open("wb") as rejected:
+            for chunk in api.download(f"{path}:downloadRejectedRows"):
+                rejected.write(chunk)
+        run["errors_file"] = str(errors)
     return run
 
 
@@ -146,6 +183,10 @@ def _tell(run: dict[str, Any]) -> None:
         field = f" {issue['field']}" if issue.get("field") else ""
         severity = issue["severity"].lower()
         print(f"  line {issue['row']}{field}: {severity} {issue['reason']}: {issue['message']}")
+    if "errors_file" in run:
+        print(f"  the rows that failed are in {run['errors_file']}")
+    if run.get("validate_only"):
+        print("  nothing was changed: this was a dry run")
     more = count(run, "failed_count") + count(run, "warning_count") - len(run["issues"])
     if more > 0 and len(run["issues"]) == _ISSUES_SHOWN:
         print(f"  … and more: GET {run['name']}/issues")

@@ -61,6 +61,7 @@ IMPORT = sa.Table(
     sa.Column("failed_count", sa.BigInteger, nullable=False),
     sa.Column("warning_count", sa.BigInteger, nullable=False),
     sa.Column("error_message", TEXT),
+    sa.Column("error_reason", TEXT),
     # What the credential was limited to that it was begun with, as patterns; None: nothing.
     sa.Column("limits", sa.ARRAY(TEXT)),
     sa.Index("ix_import_creator", "creator", "id"),
@@ -75,6 +76,14 @@ IMPORT_ISSUE = sa.Table(
     sa.Column("reason", TEXT, nullable=False),
     sa.Column("message", TEXT, nullable=False),
     sa.Column("severity", TEXT, nullable=False),
+)
+# Rows that an import refused, as they stood in the file; row 0 is the header. Kept for some days.
+IMPORT_REJECTED_ROW = sa.Table(
+    "import_rejected_row",
+    PLATFORM,
+    sa.Column("import", sa.Uuid, sa.ForeignKey("import.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("row", sa.BigInteger, primary_key=True),
+    sa.Column("cells", sa.ARRAY(TEXT), nullable=False),
 )
 EXPORT = sa.Table(
     "export",

@@ -219,3 +219,22 @@ def create_handovers() -> None:
 def drop_handovers() -> None:
     """Drops it again."""
     op.drop_table("handover")
+
+
+def create_rejected_rows() -> None:
+    """Creates the place of rows that imports refuse, and of the reason why an import failed."""
+    op.create_table(
+        "import_rejected_row",
+        sa.Column("import", sa.Uuid(), nullable=False),
+        sa.Column("row", sa.BigInteger(), nullable=False),
+        sa.Column("cells", sa.ARRAY(sa.Text(collation="C")), nullable=False),
+        sa.PrimaryKeyConstraint("import", "row"),
+        sa.ForeignKeyConstraint(["import"], ["import.id"], ondelete="CASCADE"),
+    )
+    op.add_column("import", sa.Column("error_reason", sa.Text(collation="C"), nullable=True))
+
+
+def drop_rejected_rows() -> None:
+    """Drops both again."""
+    op.drop_column("import", "error_reason")
+    op.drop_table("import_rejected_row")

@@ -6,6 +6,7 @@ import re
 _STARTS = "[=+\\-@\\t\\r\\uff1d\\uff0b\\uff0d\\uff20]"
 _FORMULA = re.compile(f"'*{_STARTS}")
 _GUARDED = re.compile(f"'+{_STARTS}")
+_NUMBER = re.compile(r"[+-]?[\d.,]*\d%?", re.ASCII)
 
 
 def guarded(text: str) -> str:
@@ -19,3 +20,13 @@ def guarded(text: str) -> str:
 def bare(text: str) -> str:
     """The text that was guarded."""
     return text[1:] if _GUARDED.match(text) else text
+
+
+def guarded_cell(text: str) -> str:
+    """The text of a cell whose field is not known: a number stays one."""
+    return text if _NUMBER.fullmatch(text) else guarded(text)
+
+
+def in_a_typed_cell(text: str) -> str:
+    """The text of a cell that is known to be text and runs as no formula; `bare` gives it back."""
+    return f"'{text}" if _GUARDED.match(text) else text

@@ -25,8 +25,10 @@ REFUSALS = (
     pg.PipelineAborted,
     pg.InFailedSqlTransaction,
 )
-# Answers how many rows were dealt with and how many of them failed; None if the run had ended before.
-End = Callable[[Transaction, Any, str, str | None], Awaitable[tuple[int, int] | None]]
+# Takes the state, and a sentence and a reason where it failed. Answers how many rows were dealt with and
+# how many of them failed; None if the run had ended before.
+End = Callable[[Transaction, Any, str, str, str], Awaitable[tuple[int, int] | None]]
+_OURS = ("Something went wrong on our side.", "INTERNAL")
 _log = structlog.get_logger("crm.runs")
 
 
@@ -65,12 +67,12 @@ async def finish(call: Call, kind: str, run: Ended, work: Awaitable[None], end: 
         kind: What the run is: `import`, `export`.
         run: The run.
         work: All that is left to do.
-        end: Stores the state and, where it failed, a sentence for a person.
+        end: Stores the state and, where it failed, why.
 
     Raises:
         Exception: Only what a later attempt may not meet again; all else ends the run.
     """
-    state, why = "SUCCEEDED", None
+    state, why = "SUCCEEDED", ("", "")
     try:
         await work
     except Stopped:
@@ -81,7 +83,8 @@ async def finish(call: Call, kind: str, run: Ended, work: Awaitable[None], end: 
         failure = failure_of(error)
         if failure is None:
             _log.exception("run failed", run=run.name)
-        state, why = "FAILED", failure.message if failure else "Something went wrong on our side."
-    counts = await end(call.tx, run, state, why)
+        why = (failure.message, failure.reason) if failure else _OURS
+        state = "FAILED"
+    counts = await end(call.tx, run, state, *why)
     if counts is not None:
         await tell_that_it_ended(call, kind, run, state, counts)

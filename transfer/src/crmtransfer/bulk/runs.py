@@ -265,14 +265,14 @@ async def advance(tx: Transaction, id_: UUID, outcomes: Sequence[Outcome]) -> No
 
 
 async def end(
-    tx: Transaction, run: Run, state: str, message: str | None = None
+    tx: Transaction, run: Run, state: str, message: str = "", _reason: str = ""
 ) -> tuple[int, int] | None:
     """Ends a bulk action that has not ended yet.
 
     Returns:
         How many records were dealt with and how many of them failed; None if it had ended before.
     """
-    text, now = message[:2000] if message else None, clock.now()
+    text, now = message[:2000] or None, clock.now()
     row = await tx.fetch_one(_END, {"id": run.id, "state": state, "time": now, "message": text})
     return (int(row[0]), int(row[1])) if row is not None else None
 

@@ -21,16 +21,24 @@ from crmkit.field_structs import plain
 from crmtransfer.formulas import guarded
 
 Read = Callable[[Any], str]
+_CUSTOM_KINDS = {"NUMBER": "number", "FLAG": "boolean", "DATE": "date", "TIME": "time"}
 # Says nothing that the name does not say, or is absent from every record that a list shows.
 _LEFT_OUT = frozenset({"delete_time"})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its header, and its text for a record's message; empty where the field is."""
+    """One column of an export.
+
+    Attributes:
+        path: Its header.
+        text: Its text for a record's message; empty where the field is.
+        kind: What a spreadsheet takes it for: `text`, `number`, `boolean`, `date` or `time`.
+    """
 
     path: str
     text: Read
+    kind: str = "text"
 
 
 def columns_of(
@@ -85,7 +93,8 @@ def all_fields(collection: Collection[Any], hidden: frozenset[str] = frozenset()
 def _custom_columns(custom: ResourceFields, field_id: str) -> Iterator[Column]:
     for field in custom.by_id.values():
         if field_id in {"", field.field_id}:
-            yield Column(f"custom_fields.{field.field_id}", _custom(field))
+            kind = _CUSTOM_KINDS.get(field.type, "text")
+            yield Column(f"custom_fields.{field.field_id}", _custom(field), kind)
 
 
 def _custom(field: CustomField) -> Read:
@@ -113,12 +122,13 @@ def _columns(field: FieldDescriptor, rest: str, path: str) -> Iterator[Column]:
     elif field.is_repeated:
         yield Column(path, _several(name) if kind is None else _json_list(name))
     elif kind is not None and kind.full_name == "google.type.Money":
-        yield Column(path, _if_present(name, _amount))
+        yield Column(path, _if_present(name, _amount), "number")
         yield Column(f"{path}.currency_code", _if_present(name, lambda m: str(m.currency_code)))
     elif kind is not None:
-        yield Column(path, _if_present(name, _MESSAGES[kind.full_name]))
+        text, shown = _MESSAGES[kind.full_name]
+        yield Column(path, _if_present(name, text), shown)
     else:
-        yield Column(path, _scalar(field))
+        yield Column(path, _scalar(field), _kind_of(field))
 
 
 def _scalar(field: FieldDescriptor) -> Read:
@@ -126,6 +136,12 @@ def _scalar(field: FieldDescriptor) -> Read:
     if not field.has_presence:
         return lambda message: text(getattr(message, field.name))
     return _if_present(field.name, text)
+
+
+def _kind_of(field: FieldDescriptor) -> str:
+    if field.enum_type is not None or field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return "text"
+    return "boolean" if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL else "number"
 
 
 def _text_of(field: FieldDescriptor) -> Callable[[Any], str]:
@@ -154,14 +170,14 @@ def _date(date: Any) -> str:
     return f"{date.year:04}-{date.month:02}-{date.day:02}"
 
 
-_MESSAGES: dict[str, Callable[[Any], str]] = {
-    "google.protobuf.Timestamp": lambda time: str(time.ToJsonString()),
-    "google.type.Date": _date,
+_MESSAGES: dict[str, tuple[Callable[[Any], str], str]] = {
+    "google.protobuf.Timestamp": (lambda time: str(time.ToJsonString()), "time"),
+    "google.type.Date": (_date, "date"),
 }
 
 
 def _several(name: str) -> Read:
-    return lambda message: ";".join(getattr(message, name))
+    return lambda message: guarded(";".join(getattr(message, name)))
 
 
 def _map_entry(name: str, key: str) -> Read:

@@ -18,7 +18,7 @@ from crmkit.collection import Collection
 from crmkit.contract import Method
 from crmkit.sensitive import hidden_in
 from crmkit.statements import compile_statement
-from crmtransfer.exports import runs
+from crmtransfer.exports import runs, workbook
 from crmtransfer.exports.columns import Column, columns_of
 from crmtransfer.exports.csv_writer import csv_bytes
 from crmtransfer.running import ACTIVE, Stopped, creator, finish
@@ -52,19 +52,25 @@ class ExportJob:
         run = await runs.find(call.home.database, UUID(arguments["export"]))
         if run is None or run.state not in ACTIVE:
             return
-        await finish(call, "export", run, self._run(call.home, run), runs.end)
+        await finish(call, "export", run, self._run(call, run), runs.end)
 
-    async def _run(self, home: Home, run: runs.Run) -> None:
+    async def _run(self, call: Call, run: runs.Run) -> None:
+        home = call.home
         collection = self._collections[run.specification.resource]
         custom = home.custom_fields.of(collection.name)
         unseen = hidden_from(_call(home, collection, run), collection)
         columns = columns_of(collection, run.specification.fields, custom, unseen)
         work = _Work(home, collection, columns)
         total = await work.count(run)
+        if run.is_workbook:
+            workbook.check_count(total)
         async with home.database.transaction() as tx:
             await runs.begin(tx, run.id, total)
         while run.page_token != "":
             run = await work.write_page(run)
+        if run.is_workbook:
+            count, size = await workbook.make(home, run, columns)
+            await runs.replace_draft(call.tx, run, count, size)
 
 
 def _call(home: Home, collection: Collection[Any], run: runs.Run) -> Call:
@@ -100,13 +106,16 @@ class _Work:
         call = _call(self.home, self.collection, run)
         records, token = await self.collection.list_page(call, request, PAGE_ROWS)
         rows = [self._row(self.collection.message(record)) for record in records]
+        if run.is_workbook:
+            for row in rows:
+                workbook.check_row(self.columns, row)
         header = [[column.path for column in self.columns]] if run.page_token is None else []
         data = csv_bytes([*header, *rows])
         async with self.home.database.transaction() as tx:
             now = await runs.lock(tx, run.id)
             if now is None or now.state != "RUNNING" or now.page_token != run.page_token:
                 raise Stopped
-            await runs.advance(tx, run, data, len(rows), token)
+            await runs.advance(tx, run, data, len(rows), token, draft=run.is_workbook)
             written = await runs.find(tx, run.id)
         assert written is not None  # we held its lock
         return written

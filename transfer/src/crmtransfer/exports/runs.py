@@ -37,6 +37,18 @@ _ADVANCE = compile_statement(
 _PUT = compile_statement(
     sa.text('INSERT INTO export_chunk (export, "index", data) VALUES (:id, :index, :data)')
 )
+_PUT_AGAIN = compile_statement(
+    sa.text(
+        'INSERT INTO export_chunk (export, "index", data) VALUES (:id, :index, :data)'
+        ' ON CONFLICT (export, "index") DO UPDATE SET data = EXCLUDED.data'
+    )
+)
+_REPLACE = compile_statement(
+    sa.text("UPDATE export SET chunk_count = :chunks, size_bytes = :bytes WHERE id = :id")
+)
+_DELETE_DRAFT = compile_statement(
+    sa.text('DELETE FROM export_chunk WHERE export = :id AND "index" < 0')
+)
 _GET_CHUNK = compile_statement(
     sa.select(EXPORT_CHUNK.c.data).where(
         EXPORT_CHUNK.c.export == _ID, EXPORT_CHUNK.c.index == sa.bindparam("index")
@@ -79,6 +91,11 @@ class Run:
     def name(self) -> str:
         """The resource name."""
         return f"exports/{self.id}"
+
+    @property
+    def is_workbook(self) -> bool:
+        """True if the file is to be XLSX."""
+        return self.specification.format == export_pb2.Export.XLSX
 
     def message(self) -> export_pb2.Export:
         """The export as clients see it."""
@@ -151,26 +168,45 @@ async def begin(tx: Transaction, id_: UUID, total: int) -> None:
     await tx.execute(_BEGIN, {"id": id_, "total": total})
 
 
-async def advance(tx: Transaction, run: Run, data: bytes, rows: int, token: str) -> None:
-    """Adds rows to the file and says where the next page begins."""
+async def advance(
+    tx: Transaction, run: Run, data: bytes, rows: int, token: str, *, draft: bool
+) -> None:
+    """Adds rows to the file, or to the draft that it is made from, and says where the next page begins."""
     pieces = list(chunks(data))
     for index, piece in enumerate(pieces, start=run.chunk_count):
-        await tx.execute(_PUT, {"id": run.id, "index": index, "data": piece})
+        place = _in_draft(index) if draft else index
+        await tx.execute(_PUT, {"id": run.id, "index": place, "data": piece})
     await tx.execute(
         _ADVANCE,
         {"id": run.id, "rows": rows, "token": token, "bytes": len(data), "chunks": len(pieces)},
     )
 
 
+def _in_draft(index: int) -> int:
+    """Pieces of a draft count downwards from -1, those of the file upwards from 0."""
+    return -1 - index
+
+
+async def put(database: Database, run: Run, index: int, data: bytes) -> None:
+    """Stores a piece of the file that is made from the draft; a repeat stores it anew."""
+    await database.execute(_PUT_AGAIN, {"id": run.id, "index": index, "data": data})
+
+
+async def replace_draft(tx: Transaction, run: Run, count: int, size: int) -> None:
+    """Puts the file made from the draft, so many pieces and bytes, in the draft's place."""
+    await tx.execute(_DELETE_DRAFT, {"id": run.id})
+    await tx.execute(_REPLACE, {"id": run.id, "chunks": count, "bytes": size})
+
+
 async def end(
-    tx: Transaction, run: Run, state: str, message: str | None = None
+    tx: Transaction, run: Run, state: str, message: str = "", _reason: str = ""
 ) -> tuple[int, int] | None:
     """Ends an export that has not ended yet; only one that succeeded keeps its file.
 
     Returns:
         How many records were written, of which none failed; None if it had ended before.
     """
-    text, now = message[:2000] if message else None, clock.now()
+    text, now = message[:2000] or None, clock.now()
     row = await tx.fetch_one(_END, {"id": run.id, "state": state, "time": now, "message": text})
     if state != "SUCCEEDED":
         await tx.execute(_DELETE_FILE, {"id": run.id})
@@ -182,10 +218,11 @@ async def delete_files(database: Database, before: datetime) -> None:
     await database.execute(_DELETE_OLD_FILES, {"before": before})
 
 
-async def file(database: Database, run: Run) -> AsyncIterator[bytes]:
-    """The file in pieces; nothing if it is deleted."""
+async def file(database: Database, run: Run, *, draft: bool = False) -> AsyncIterator[bytes]:
+    """The file, or the draft that it is made from, in pieces; nothing if it is deleted."""
     for index in range(run.chunk_count):
-        row = await database.fetch_one(_GET_CHUNK, {"id": run.id, "index": index})
+        place = _in_draft(index) if draft else index
+        row = await database.fetch_one(_GET_CHUNK, {"id": run.id, "index": place})
         if row is None:
             return
         yield bytes(row[0])

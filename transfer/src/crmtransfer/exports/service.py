@@ -26,6 +26,16 @@ from crmtransfer.running import ACTIVE
 
 _JOB = "export"
 _KEPT_FOR = timedelta(days=7)
+# File name's ending and media type; an export that was asked for before there were formats is CSV.
+_CSV = ("csv", "text/csv; charset=utf-8")
+_FORMATS = {
+    export_pb2.Export.FORMAT_UNSPECIFIED: _CSV,
+    export_pb2.Export.CSV: _CSV,
+    export_pb2.Export.XLSX: (
+        "xlsx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ),
+}
 _NEWEST_FIRST = [Order("id", EXPORT.c.id, descending=True)]
 
 
@@ -58,6 +68,7 @@ class ExportService:
             order_by=wanted.order_by,
             # Said out loud where it is not all there is: whether a file holds what is hidden from some.
             fields=wanted.fields or (all_fields(collection, unseen) if unseen else ()),
+            format=wanted.format or export_pb2.Export.CSV,
         )
         run = runs.new_run(uuid7(), call.principal, specification, call.now)
         await runs.insert(call.tx, run)
@@ -108,12 +119,13 @@ class ExportService:
         run = await self._find(call, request.name)
         _require_file(call, self._collections[run.specification.resource], run)
         date = run.row["create_time"].date().isoformat()
-        file_name = f"{run.specification.resource}-{date}.csv"
+        ending, content_type = _FORMATS[run.specification.format]
+        file_name = f"{run.specification.resource}-{date}.{ending}"
         call.response_headers.append(("content-disposition", f'attachment; filename="{file_name}"'))
         empty = True
         async for piece in runs.file(call.home.database, run):
             empty = False
-            yield httpbody_pb2.HttpBody(content_type="text/csv; charset=utf-8", data=piece)
+            yield httpbody_pb2.HttpBody(content_type=content_type, data=piece)
         if empty:
             msg = "The file of this export is deleted already; export again."
             raise FailedPrecondition(msg, reason="EXPORT_EXPIRED")

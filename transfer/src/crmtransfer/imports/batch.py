@@ -21,12 +21,12 @@ from crmkit.ids import uuid7_of
 from crmkit.interceptors.errors import failure_of
 from crmkit.resources import set_field
 from crmkit.sensitive import hidden_in
-from crmtransfer.imports import runs
-from crmtransfer.imports.csv_reader import CsvRow
+from crmtransfer.imports import rejected, runs
 from crmtransfer.imports.duplicates import Identity, Match, alone, identity, matches
 from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import ERROR, WARNING, Draft, RowMapper
 from crmtransfer.imports.quick import QuickRows
+from crmtransfer.imports.rows import FileRow
 from crmtransfer.imports.runs import Tally
 from crmtransfer.running import REFUSALS, Stopped, creator, standard_rpc
 
@@ -87,6 +87,7 @@ def hidden_from(by: Principal, collection: Collection[Any]) -> frozenset[str]:
 
 @dataclass(slots=True)
 class _Candidate:
+    row: FileRow
     draft: Draft
     values: dict[str, Any]
     entity: Any = None
@@ -97,7 +98,7 @@ class _Candidate:
         self.draft.note(mapper.path(failure), failure.reason, failure.message, ERROR)
 
 
-async def write_batches(work: Work, batches: AsyncIterator[Sequence[CsvRow]]) -> None:
+async def write_batches(work: Work, batches: AsyncIterator[Sequence[FileRow]]) -> None:
     """Deals with all rows: while the database writes a batch, the next is being understood.
 
     Raises:
@@ -121,7 +122,7 @@ async def write_batches(work: Work, batches: AsyncIterator[Sequence[CsvRow]]) ->
 
 
 async def _write_rows(
-    work: Work, rows: Sequence[CsvRow], candidates: list[_Candidate] | None = None
+    work: Work, rows: Sequence[FileRow], candidates: list[_Candidate] | None = None
 ) -> None:
     """Deals with some rows, all of them at once or, where the database refuses one, in halves."""
     try:
@@ -148,6 +149,8 @@ async def _write(work: Work, candidates: list[_Candidate]) -> int:
         tally = await _store(work, call, candidates, new)
         issues = [issue for c in candidates for issue in c.draft.issues]
         await runs.advance(call.tx, work.run.id, tally, issues)
+        refused = [c.row for c in candidates if c.draft.failed]
+        await rejected.keep(call.tx, work.run.id, refused)
     work.processed += len(candidates)
     if work.run.specification.validate_only:
         work.seen |= {c.identity for c in candidates if c.identity and not c.draft.failed}
@@ -169,7 +172,7 @@ async def lock(work: Work, tx: Transaction) -> None:
         raise Stopped
 
 
-async def _understand(work: Work, rows: Sequence[CsvRow]) -> list[_Candidate]:
+async def _understand(work: Work, rows: Sequence[FileRow]) -> list[_Candidate]:
     """Turns rows into records as far as possible; nothing is written and no transaction open."""
     call = work.call(Transaction(work.home.database))  # never begun
     await work.lookups.learn(call, work.mapper.wanted([r.cells for r in rows if not r.problem]))
@@ -181,9 +184,9 @@ async def _understand(work: Work, rows: Sequence[CsvRow]) -> list[_Candidate]:
     return candidates
 
 
-def _candidate(work: Work, call: Call, row: CsvRow) -> _Candidate:
+def _candidate(work: Work, call: Call, row: FileRow) -> _Candidate:
     if row.problem:
-        candidate = _Candidate(Draft(row.number, None), {})
+        candidate = _Candidate(row, Draft(row.number, None), {})
         candidate.draft.note("", "MALFORMED_ROW", row.problem, ERROR)
         return candidate
     values = work.quick.values(row.cells, work.lookups.resolve)
@@ -191,7 +194,7 @@ def _candidate(work: Work, call: Call, row: CsvRow) -> _Candidate:
     if values is None:
         draft = work.mapper.draft(row.number, row.cells, work.lookups.resolve)
         values = work.mapper.values(draft)
-    candidate = _Candidate(draft, values)
+    candidate = _Candidate(row, draft, values)
     if not draft.failed:
         try:
             record_id = uuid7_of(work.run.id, row.number)
@@ -303,7 +306,7 @@ async def _update(work: Work, call: Call, candidate: _Candidate) -> bool:
     return bool(changed)
 
 
-async def _refuse(work: Work, row: CsvRow, error: Exception) -> None:
+async def _refuse(work: Work, row: FileRow, error: Exception) -> None:
     """Counts a row as failed that only the database could refuse."""
     failure = failure_of(error, work.collection.contract.singular)
     draft = Draft(row.number, None)
@@ -313,4 +316,5 @@ async def _refuse(work: Work, row: CsvRow, error: Exception) -> None:
     async with work.home.database.transaction() as tx:
         await lock(work, tx)
         await runs.advance(tx, work.run.id, Tally(rows=1, failed=1), draft.issues)
+        await rejected.keep(tx, work.run.id, [row])
     work.processed += 1

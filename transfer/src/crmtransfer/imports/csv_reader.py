@@ -7,15 +7,20 @@ file that cannot be read at all raises.
 import codecs
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from crmkit.errors import InvalidArgument
+from crmtransfer.imports.encodings import guess
+from crmtransfer.imports.rows import (
+    MAX_RECORD_CHARS,
+    FileRow,
+    checked_row,
+    header_of,
+    unreadable,
+)
 
-MAX_CELL_CHARS = 1_000_000
-MAX_RECORD_CHARS = 16_000_000
-MAX_COLUMNS = 2_000
 _DELIMITERS = ",;\t|"
 _BOMS = (
     (codecs.BOM_UTF32_LE, ""),  # starts like UTF-16's
@@ -24,24 +29,14 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LONGEST_BOM = 4
+_SAID_DELIMITER = re.compile(r"sep=([,;\t|])\r?\n?")  # as spreadsheets write it
+_OPEN_AT_END = "unexpected end of data"  # as the csv module says it
+_GUESS_BYTES = 8192
+_SHOWN_CHARS = 40
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"\w*\Z"), re.compile(r"\A\w*")
 _ZIP = b"PK\x03\x04"
 # The module's own limit is the whole process's and names no row: ours must speak first.
 csv.field_size_limit(2 * MAX_RECORD_CHARS)
-
-
-@dataclass(frozen=True, slots=True)
-class CsvRow:
-    """One data row.
-
-    Attributes:
-        number: The line of the file on which it starts, the header being line 1.
-        cells: As many as the header has; empty if there is a problem.
-        problem: Why it cannot be read; empty if it can.
-    """
-
-    number: int
-    cells: list[str]
-    problem: str = ""
 
 
 class _NeedMore(Exception):  # noqa: N818 - not an error: the record goes on in the next chunk
@@ -73,22 +68,28 @@ class _Lines:
 
 
 class CsvReader:
-    """Reads a file that is fed in chunks: UTF-8, or UTF-16 with a byte order mark.
+    """Reads a file that is fed in chunks: UTF-8, UTF-16 with a byte order mark, or what is said.
 
-    The delimiter (comma, semicolon, tab or bar) is the one that divides the header most. Blank
-    lines are left out.
+    The delimiter (comma, semicolon, tab or bar) is the one that divides the header most, or what a
+    first line `sep=;` says. Blank lines are left out.
+
+    Args:
+        encoding: Where there is no byte order mark; UTF-8 if empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: str = "") -> None:
         self.header: list[str] = []
+        self.encoding = encoding or "utf-8"
         self._start = b""
         self._decoder: codecs.IncrementalDecoder | None = None
         self._tail = ""
         self._lines = _Lines()
         self._line_number = 1
+        self._lines_split = 0
+        self._delimiter = ""
         self._records: Iterator[list[str]] | None = None
 
-    def feed(self, data: bytes) -> Iterator[CsvRow]:
+    def feed(self, data: bytes) -> Iterator[FileRow]:
         """The rows that are complete with this chunk.
 
         Raises:
@@ -97,16 +98,16 @@ class CsvReader:
         self._split(self._decode(data, final=False), final=False)
         return self._rows()
 
-    def finish(self) -> Iterator[CsvRow]:
+    def finish(self) -> Iterator[FileRow]:
         """The last rows; raises InvalidArgument as `feed`, also where the file is empty."""
         self._split(self._decode(b"", final=True), final=True)
         self._lines.at_end = True
         return self._last_rows()
 
-    def _last_rows(self) -> Iterator[CsvRow]:
+    def _last_rows(self) -> Iterator[FileRow]:
         yield from self._rows()
         if not self.header:
-            raise _unreadable(
+            raise unreadable(
                 reason="EMPTY_FILE", message="The file is empty; it needs a header row."
             )
 
@@ -122,21 +123,33 @@ class CsvReader:
         try:
             return self._decoder.decode(data, final)
         except UnicodeDecodeError as error:
-            msg = "The file must be UTF-8, or UTF-16 with a byte order mark; it is neither."
-            raise _unreadable(reason="UNKNOWN_ENCODING", message=msg) from error
+            raise self._wrong_encoding(error) from error
+
+    def _wrong_encoding(self, error: UnicodeDecodeError) -> InvalidArgument:
+        line = self._lines_split + error.object.count(b"\n", 0, error.start) + 1
+        msg = f"Line {line} is not {self.encoding.upper()}."
+        around = error.object[max(0, error.start - _GUESS_BYTES) : error.start + _GUESS_BYTES]
+        likely = "" if self.encoding != "utf-8" else guess(around)
+        if likely:
+            word = _word_at(around, min(error.start, _GUESS_BYTES), likely)
+            msg += (
+                f" It may be {likely}, then it has {word!r}: name the encoding, or save as UTF-8."
+            )
+        else:
+            msg += " Save the file as UTF-8, or name its encoding."
+        return unreadable(reason="UNKNOWN_ENCODING", message=msg)
 
     def _open(self) -> bytes:
         data, self._start = self._start, b""
         if data.startswith(_ZIP):
-            raise _unreadable(
-                reason="NOT_CSV",
-                message="The file is not CSV: save the sheet as CSV (UTF-8) first.",
-            )
-        bom, encoding = next((b for b in _BOMS if data.startswith(b[0])), (b"", "utf-8"))
+            msg = "The file is not CSV: save the sheet as CSV (UTF-8) first."
+            raise unreadable(reason="NOT_CSV", message=msg)
+        bom, encoding = next((b for b in _BOMS if data.startswith(b[0])), (b"", self.encoding))
         if not encoding:
-            raise _unreadable(
+            raise unreadable(
                 reason="UNKNOWN_ENCODING", message="The file is UTF-32; save it as UTF-8."
             )
+        self.encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
         return data[len(bom) :]
 
@@ -149,17 +162,18 @@ class CsvReader:
         if len(self._tail) > MAX_RECORD_CHARS:
             raise self._too_long()
         self._lines.waiting.extend(lines)
+        self._lines_split += len(lines)
 
     def _too_long(self) -> InvalidArgument:
         msg = (
             f"Line {self._line_number}: the row is longer than {MAX_RECORD_CHARS:,} characters;"
             " is a closing quote missing?"
         )
-        return _unreadable(reason="ROW_TOO_LONG", message=msg)
+        return unreadable(reason="ROW_TOO_LONG", message=msg)
 
     # -- lines to rows
 
-    def _rows(self) -> Iterator[CsvRow]:
+    def _rows(self) -> Iterator[FileRow]:
         lines = self._lines
         while lines.waiting:
             number = self._line_number
@@ -172,53 +186,50 @@ class CsvReader:
                 lines.put_back()
                 return
             except csv.Error as error:
+                self._refuse_open_quote(number, error)
                 cells, problem = [], f"The row is not CSV: {error}."
             self._line_number += len(lines.taken)
             if not self.header and not cells and not problem:
                 self._records = None  # a blank line says nothing of the delimiter
             elif not self.header:
                 self._set_header(cells, problem)
-            elif cells or problem:
-                problem = problem or self._problem(cells, lines.taken)
-                yield CsvRow(number, [] if problem else cells, problem)
+            elif problem:
+                yield FileRow(number, ["".join(lines.taken).rstrip("\r\n")], problem)
+            elif cells:
+                yield checked_row(number, cells, self.header)
+
+    def _set_header(self, cells: list[str], problem: str) -> None:
+        if problem:
+            raise unreadable(reason="BAD_HEADER", message=problem)
+        self.header = header_of(cells)
+
+    def _refuse_open_quote(self, number: int, error: csv.Error) -> None:
+        """A quote that is never closed has taken all lines to the end: they are not one bad row."""
+        if str(error) == _OPEN_AT_END and len(self._lines.taken) > 1:
+            msg = (
+                f"Line {number}: a quote is opened here and not closed down to the end of the file."
+            )
+            raise unreadable(reason="UNCLOSED_QUOTE", message=msg) from error
 
     def _record(self) -> list[str]:
         if self._records is None:
-            delimiter = _delimiter(self._lines.waiting[0])
+            first = self._lines.waiting[0]
+            said = _SAID_DELIMITER.fullmatch(first)
+            if said is not None and not self._delimiter:
+                self._delimiter = said[1]
+                self._lines.taken.append(self._lines.waiting.popleft())
+                return []
+            delimiter = self._delimiter or _delimiter(first)
             self._records = csv.reader(self._lines, delimiter=delimiter, strict=True)
         return next(self._records, [])
 
-    def _problem(self, cells: list[str], lines: list[str]) -> str:
-        if len(cells) != len(self.header):
-            return f"The row has {len(cells)} cells; the header has {len(self.header)}."
-        if sum(map(len, lines)) <= MAX_CELL_CHARS and not any("\x00" in line for line in lines):
-            return ""
-        for name, cell in zip(self.header, cells, strict=True):
-            if len(cell) > MAX_CELL_CHARS:
-                return f"The cell in {name!r} is longer than {MAX_CELL_CHARS:,} characters."
-            if "\x00" in cell:
-                return f"The cell in {name!r} contains a NUL character."
-        return ""
 
-    def _set_header(self, cells: list[str], problem: str) -> None:
-        header = [cell.strip() for cell in cells]
-        named = [name for name in header if name]
-        twice = sorted({name for name in named if named.count(name) > 1})
-        if problem or not named:
-            raise _unreadable(
-                reason="BAD_HEADER", message=problem or "The first row must name the columns."
-            )
-        if any("\x00" in name for name in named):
-            msg = "The header contains NUL characters: UTF-16 needs a byte order mark."
-            raise _unreadable(reason="UNKNOWN_ENCODING", message=msg)
-        if twice:
-            msg = f"The header names {', '.join(map(repr, twice[:10]))} more than once."
-            raise _unreadable(reason="BAD_HEADER", message=msg)
-        if len(header) > MAX_COLUMNS:
-            raise _unreadable(
-                reason="BAD_HEADER", message=f"The file has more than {MAX_COLUMNS:,} columns."
-            )
-        self.header = header
+def _word_at(data: bytes, position: int, encoding: str) -> str:
+    """The word around a byte, as it reads in an encoding."""
+    before = data[:position].decode(encoding, "ignore")
+    after = data[position:].decode(encoding, "ignore")
+    word: str = _WORD_BEFORE.findall(before)[0] + _WORD_AFTER.findall(after)[0]
+    return word[:_SHOWN_CHARS]
 
 
 def _delimiter(line: str) -> str:
@@ -226,7 +237,3 @@ def _delimiter(line: str) -> str:
         return len(next(csv.reader([line], delimiter=delimiter), []))
 
     return max(_DELIMITERS, key=columns)
-
-
-def _unreadable(*, reason: str, message: str) -> InvalidArgument:
-    return InvalidArgument(message, reason=reason, field="import.upload")

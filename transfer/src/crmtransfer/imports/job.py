@@ -3,7 +3,8 @@
 It may be run again at any time: it goes on behind the rows that are counted as dealt with.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -11,17 +12,19 @@ from crmkit.call import Call, Home
 from crmkit.collection import Collection
 from crmkit.db import Database
 from crmkit.errors import InvalidArgument
-from crmtransfer.imports import runs, uploads
+from crmtransfer.imports import rejected, runs
 from crmtransfer.imports.batch import Work, hidden_from, write_batches
-from crmtransfer.imports.csv_reader import CsvReader, CsvRow
+from crmtransfer.imports.files import File
 from crmtransfer.imports.links import link_rows
 from crmtransfer.imports.lookups import Lookups
 from crmtransfer.imports.mapping import Mapper
 from crmtransfer.imports.quick import QuickRows
+from crmtransfer.imports.rows import FileRow
 from crmtransfer.running import ACTIVE, creator, finish
 
 MAX_ROWS = 1_000_000
 BATCH_ROWS = 1000
+_BATCH_CHARS = 8_000_000  # long rows fill the memory before there are so many
 _LINKED_ROWS = 200  # each is a change of its own: a transaction of more holds its locks too long
 
 
@@ -43,6 +46,7 @@ class ImportJob:
         header, total = await _survey(home.database, run)
         async with home.database.transaction() as tx:
             await runs.begin(tx, run.id, total)
+            await rejected.keep_header(tx, run.id, header)
         zone = home.rights.organization.zone
         custom = home.custom_fields.of(collection.name)
         by = creator(home, run.row)
@@ -59,46 +63,42 @@ class ImportJob:
             lookups=Lookups(self._collections, growing=collection.name),
             processed=run.processed_rows,
         )
-        behind = _batches(home.database, run, BATCH_ROWS, skip=run.processed_rows)
-        await write_batches(work, behind)
+        skip = run.processed_rows
+        async with aclosing(_batches(home.database, run, BATCH_ROWS, skip=skip)) as behind:
+            await write_batches(work, behind)
         if work.mapper.links and not run.specification.validate_only:
-            async for rows in _batches(home.database, run, _LINKED_ROWS):
-                await link_rows(work, rows)
+            async with aclosing(_batches(home.database, run, _LINKED_ROWS)) as batches:
+                async for rows in batches:
+                    await link_rows(work, rows)
 
 
 async def _survey(database: Database, run: runs.Run) -> tuple[list[str], int]:
     """The header and the number of rows; raises InvalidArgument where the file cannot be read."""
-    reader, total = CsvReader(), 0
-    async for chunk in uploads.chunks(database, run.upload):
-        total += sum(1 for _ in reader.feed(chunk))
-        if total > MAX_ROWS:
-            msg = f"The file has more than {MAX_ROWS:,} rows; divide it."
-            raise InvalidArgument(msg, reason="TOO_MANY_ROWS", field="import.upload")
-    total += sum(1 for _ in reader.finish())
-    return reader.header, total
+    file, total = File(database, run.upload, run.specification), 0
+    async with aclosing(file.rows()) as rows:
+        async for _ in rows:
+            total += 1
+            if total > MAX_ROWS:
+                msg = f"The file has more than {MAX_ROWS:,} rows; divide it."
+                raise InvalidArgument(msg, reason="TOO_MANY_ROWS", field="import.upload")
+    return file.header, total
 
 
 async def _batches(
     database: Database, run: runs.Run, size: int, skip: int = 0
-) -> AsyncIterator[list[CsvRow]]:
-    """The file's rows behind the first `skip`, so many at a time."""
-    waiting: list[CsvRow] = []
-    async for row in _rows(database, run.upload):
-        if skip:
-            skip -= 1
-            continue
-        waiting.append(row)
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
+) -> AsyncGenerator[list[FileRow], None]:
+    """The file's rows behind the first `skip`, so many at a time; fewer where they are long."""
+    waiting: list[FileRow] = []
+    chars = 0
+    async with aclosing(File(database, run.upload, run.specification).rows()) as rows:
+        async for row in rows:
+            if skip:
+                skip -= 1
+                continue
+            waiting.append(row)
+            chars += sum(map(len, row.cells))
+            if len(waiting) == size or chars > _BATCH_CHARS:
+                yield waiting
+                waiting, chars = [], 0
     if waiting:
         yield waiting
-
-
-async def _rows(database: Database, upload: UUID) -> AsyncIterator[CsvRow]:
-    reader = CsvReader()
-    async for chunk in uploads.chunks(database, upload):
-        for row in reader.feed(chunk):
-            yield row
-    for row in reader.finish():
-        yield row

@@ -13,13 +13,13 @@ from crmkit.errors import Failure
 from crmkit.ids import uuid7_of
 from crmtransfer.imports import runs
 from crmtransfer.imports.batch import Work, lock
-from crmtransfer.imports.csv_reader import CsvRow
 from crmtransfer.imports.mapping import WARNING, Draft
+from crmtransfer.imports.rows import FileRow
 
 _FIRST_INDEX = 1000  # behind the issues of the first pass
 
 
-async def link_rows(work: Work, rows: Sequence[CsvRow]) -> None:
+async def link_rows(work: Work, rows: Sequence[FileRow]) -> None:
     """Makes the links of some rows; raises Stopped if the import is no longer ours."""
     linking = {r.number: r for r in rows if not r.problem and work.mapper.has_link(r.cells)}
     if not linking:
@@ -39,7 +39,7 @@ async def link_rows(work: Work, rows: Sequence[CsvRow]) -> None:
         await runs.note(call.tx, work.run.id, issues, _FIRST_INDEX)
 
 
-async def _link(work: Work, call: Call, record_id: UUID, row: CsvRow) -> Draft:
+async def _link(work: Work, call: Call, record_id: UUID, row: FileRow) -> Draft:
     message: Any = work.collection.contract.message
     draft = Draft(row.number, message())
     names = list(work.mapper.fill_links(draft, row.cells, work.lookups.resolve))

@@ -58,9 +58,10 @@ _NOTE = compile_statement(
 )
 _END = compile_statement(
     sa.text(
-        "UPDATE import SET state = :state, end_time = :time, error_message = :message"
-        " WHERE id = :id AND state IN ('QUEUED', 'RUNNING') RETURNING processed_rows, failed_count"
-    ).bindparams(_ID, sa.bindparam("message", type_=sa.Text))
+        "UPDATE import SET state = :state, end_time = :time, error_message = :message,"
+        " error_reason = :reason WHERE id = :id AND state IN ('QUEUED', 'RUNNING')"
+        " RETURNING processed_rows, failed_count"
+    ).bindparams(_ID, sa.bindparam("message", type_=sa.Text), sa.bindparam("reason", type_=sa.Text))
 )
 _COUNT_WARNINGS = compile_statement(
     sa.text(
@@ -97,6 +98,7 @@ class Run:
         for count in _COUNTS:
             setattr(message, count, self.row[count])
         message.error_message = self.row["error_message"] or ""
+        message.error_reason = self.row["error_reason"] or ""
         message.creator = f"users/{self.creator}" if self.creator else ""
         message.create_time.FromDatetime(self.row["create_time"])
         if self.row["end_time"] is not None:
@@ -145,6 +147,7 @@ def new_run(
         "upload": upload,
         "specification": specification.SerializeToString(deterministic=True),
         "error_message": None,
+        "error_reason": None,
     }
     return run_of(tuple(row[name] for name in _NAMES))
 
@@ -201,7 +204,7 @@ async def note(tx: Transaction, id_: UUID, issues: Sequence[Issue], first_index:
 
 
 async def end(
-    tx: Transaction, run: Run, state: str, message: str | None = None
+    tx: Transaction, run: Run, state: str, message: str = "", reason: str = ""
 ) -> tuple[int, int] | None:
     """Ends an import that has not ended yet, and gives its file up.
 
@@ -209,9 +212,9 @@ async def end(
         How many rows were dealt with and how many of them failed; None if it had ended before.
     """
     await tx.execute(_COUNT_WARNINGS, {"id": run.id})
-    time = clock.now()
-    text = message[:2000] if message else None
-    row = await tx.fetch_one(_END, {"id": run.id, "state": state, "time": time, "message": text})
+    said = {"message": message[:2000] or None, "reason": reason or None}
+    parameters = {"id": run.id, "state": state, "time": clock.now(), **said}
+    row = await tx.fetch_one(_END, parameters)
     await tx.execute(uploads.DELETE, {"id": run.upload})
     return (int(row[0]), int(row[1])) if row is not None else None
 

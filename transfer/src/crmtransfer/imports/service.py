@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
+from google.api import httpbody_pb2
 
 from crm.common.v1 import import_pb2
 from crmkit.access import RecordScope
@@ -16,7 +18,8 @@ from crmkit.jobs import JobHandler, enqueue
 from crmkit.names import format_name, parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
-from crmtransfer.imports import runs, uploads
+from crmkit.sensitive import refuse_hidden
+from crmtransfer.imports import encodings, rejected, runs, uploads
 from crmtransfer.imports.batch import Policy, hidden_from
 from crmtransfer.imports.job import ImportJob
 from crmtransfer.imports.mapping import Mapper
@@ -52,16 +55,20 @@ class ImportService:
         upload, size = await uploads.receive(requests, call)
         return import_pb2.Upload(name=format_name("uploads", upload), size_bytes=size)
 
+    def _importable(self, resource: str, field: str) -> Collection[Any]:
+        collection = self._collections.get(resource)
+        if collection is None:
+            known = ", ".join(sorted(self._collections))
+            msg = f"{resource} cannot be imported here; what can is {known}."
+            raise InvalidArgument(msg, field=field)
+        return collection
+
     async def CreateImport(  # noqa: N802
         self, request: import_pb2.CreateImportRequest, call: Call
     ) -> import_pb2.Import:
         """Promises an import, in one transaction with its job."""
         wanted = getattr(request, "import")
-        collection = self._collections.get(wanted.resource)
-        if collection is None:
-            known = ", ".join(sorted(self._collections))
-            msg = f"{wanted.resource} cannot be imported here; what can is {known}."
-            raise InvalidArgument(msg, field="import.resource")
+        collection = self._importable(wanted.resource, "import.resource")
         mapper = Mapper(
             collection,
             wanted.mappings,
@@ -69,16 +76,17 @@ class ImportService:
             hidden=hidden_from(call.principal, collection),
         )
         _require_rights(call, collection, mapper, wanted.duplicate_policy)
-        upload = parse_name(wanted.upload, collection="uploads", field="import.upload")
-        if not await uploads.is_complete(call, upload):
-            raise _not_found(wanted.upload)
+        upload = await _whole_upload(call, wanted.upload, "import.upload")
         specification = import_pb2.Import(
             resource=wanted.resource,
             upload=wanted.upload,
             mappings=wanted.mappings,
             duplicate_policy=wanted.duplicate_policy or Policy.SKIP,
             validate_only=wanted.validate_only,
+            sheet=wanted.sheet,
+            encoding=encodings.checked(wanted.encoding, "import.encoding"),
         )
+        await rejected.delete_old(call.home.database, call.now)
         run = runs.new_run(uuid7(), call.principal, upload, specification, call.now)
         await runs.insert(call.tx, run)
         await enqueue(call.tx, _JOB, {"import": str(run.id)}, job_id=run.id)
@@ -141,6 +149,43 @@ class ImportService:
         rows, token = await page_of_rows(call, query, _BY_ROW, request, run.name)
         messages = [runs.issue_message(row[:5]) for row in rows]
         return import_pb2.ListImportIssuesResponse(issues=messages, next_page_token=token)
+
+    async def DownloadRejectedRows(  # noqa: N802
+        self, request: import_pb2.DownloadRejectedRowsRequest, call: Call
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """The rows that failed with what is wrong with them, in pieces."""
+        run = await self._find(call, request.name, "name")
+        _require_rejected_rows(run)
+        if run.creator != call.principal.user:
+            collection = self._all[run.specification.resource]
+            unseen = hidden_from(call.principal, collection)
+            refuse_hidden(collection.contract, collection.contract.sensitive, unseen)
+        file_name = f"{run.specification.resource}-rejected.csv"
+        call.response_headers.append(("content-disposition", f'attachment; filename="{file_name}"'))
+        empty = True
+        async for piece in rejected.file(call.home.database, run.id):
+            empty = False
+            yield httpbody_pb2.HttpBody(content_type="text/csv; charset=utf-8", data=piece)
+        if empty:
+            days = rejected.KEPT_FOR.days
+            msg = f"Rejected rows are kept for {days} days; import the file again."
+            raise FailedPrecondition(msg, reason="REJECTED_ROWS_EXPIRED")
+
+
+def _require_rejected_rows(run: runs.Run) -> None:
+    if run.state in ACTIVE:
+        msg = "The import has not ended yet."
+        raise FailedPrecondition(msg, reason="IMPORT_NOT_ENDED", metadata={"state": run.state})
+    if not run.row["failed_count"]:
+        msg = "No row of this import failed."
+        raise FailedPrecondition(msg, reason="NO_REJECTED_ROWS")
+
+
+async def _whole_upload(call: Call, name: str, field: str) -> UUID:
+    upload = parse_name(name, collection="uploads", field=field)
+    if not await uploads.is_complete(call, upload):
+        raise _not_found(name)
+    return upload
 
 
 def _require_rights(call: Call, collection: Collection[Any], mapper: Mapper, policy: int) -> None:

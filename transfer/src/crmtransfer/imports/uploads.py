@@ -1,6 +1,7 @@
 """Files sent up: kept in chunks in the service's database until their import has ended."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,9 +14,12 @@ from crmkit.errors import InvalidArgument
 from crmkit.ids import uuid7
 from crmkit.job_tables import IMPORT, UPLOAD, UPLOAD_CHUNK
 from crmkit.statements import compile_statement
+from crmtransfer.sandboxed import answers_of
 
 CHUNK_BYTES = 1024 * 1024
 MAX_BYTES = 512 * 1024 * 1024
+ZIP = b"PK\x03\x04"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _KEPT_FOR = timedelta(days=1)  # without an import
 
 _ID = sa.bindparam("id", type_=sa.Uuid)
@@ -53,7 +57,7 @@ async def receive(requests: AsyncIterator[Any], call: Call) -> tuple[UUID, int]:
     Each chunk is a transaction of its own: a slow sender holds none open.
 
     Raises:
-        InvalidArgument: `UPLOAD_TOO_LARGE`.
+        InvalidArgument: `UPLOAD_TOO_LARGE`; or the file is a workbook that is not safe to read.
     """
     database, upload = call.home.database, uuid7()
     await database.execute(_DELETE_FORGOTTEN, {"before": call.now - _KEPT_FOR})
@@ -70,11 +74,30 @@ async def receive(requests: AsyncIterator[Any], call: Call) -> tuple[UUID, int]:
                 index += 1
         if rest:
             await _put(database, upload, index, rest)
+        await _check(database, upload)
         await database.execute(_COMPLETE, {"id": upload, "size_bytes": size})
     except BaseException:
         await database.execute(DELETE, {"id": upload})
         raise
     return upload, size
+
+
+async def _check(database: Database, upload: UUID) -> None:
+    """Workbooks are looked through at once: a bomb is not even kept."""
+    first = await start(database, upload)
+    if first.startswith(OLE):
+        msg = "The file is an old (XLS) or encrypted workbook: save it as XLSX without a password, or as CSV."
+        raise InvalidArgument(msg, reason="UNREADABLE_WORKBOOK", field="file")
+    if not first.startswith(ZIP):
+        return
+    try:
+        async with aclosing(
+            answers_of("xlsx_rows", ["check"], chunks(database, upload))
+        ) as answers:
+            async for _ in answers:
+                pass
+    except InvalidArgument as error:
+        raise InvalidArgument(error.message, reason=error.reason, field="file") from None
 
 
 def _refuse_too_large(size: int) -> None:
@@ -93,6 +116,12 @@ async def is_complete(call: Call, upload: UUID) -> bool:
     """True if the file is there as a whole and the caller sent it."""
     row = await call.reader.fetch_one(_FIND, {"id": upload})
     return row is not None and row[1] is not None and row[0] == call.principal.user
+
+
+async def start(database: Database, upload: UUID) -> bytes:
+    """The first piece of a file; empty if there is none."""
+    row = await database.fetch_one(_GET, {"id": upload, "index": 0})
+    return bytes(row[0]) if row is not None else b""
 
 
 async def chunks(database: Database, upload: UUID) -> AsyncIterator[bytes]:
