@@ -11,13 +11,14 @@ import typer
 from rich.markup import escape
 
 from crm_cli.api import Api, ApiError
-from crm_cli.import_mapping import BadOptionError, mappings
+from crm_cli.import_mapping import BadOptionError, mappings, taken
 from crm_cli.runs import ERRORS, count, ended, progress_bar, upload
 from crmkit import contract
 
 ROWS_FAILED = 3
 _CHUNK_BYTES = 256 * 1024
 _ISSUES_SHOWN = 20
+_ERROR_COLUMN = "import_error"  # in a file of rejected rows
 
 
 class Duplicates(StrEnum):
@@ -68,6 +69,10 @@ def import_file(
         ),
     ] = None,
     *,
+    proposals: Annotated[
+        bool,
+        typer.Option(help="Whether columns are taken by what other systems call them, where sure."),
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Checks every row and changes nothing.")
     ] = False,
@@ -75,8 +80,9 @@ def import_file(
 ) -> None:
     """Imports a file into a collection and shows how it goes.
 
-    A column whose header is a field's name needs no --map. A column may be mapped to several
-    fields. Parts of fields: amount.currency_code, emails.address, labels.KEY, lines.product.
+    A column whose header is a field's name, or surely means one, needs no --map; what is taken is
+    said. A column may be mapped to several fields. Parts of fields: amount.currency_code,
+    emails.address, labels.KEY, lines.product.
     References are resource names or external ids, unless --lookup says otherwise; they may name
     rows of the same file.
     Where --value or --lookup name a field instead of a column, they hold for that field alone.
@@ -103,7 +109,7 @@ def import_file(
             "sheet": sheet,
             "encoding": encoding,
         }
-        outcome = _run(Api(), service, file, body, errors)
+        outcome = _run(Api(), service, file, body, errors, proposals=proposals)
     except (ApiError, OSError) as error:
         ERRORS.print(f"crm import: {escape(str(error))}")
         raise typer.Exit(1) from error
@@ -142,6 +148,8 @@ def _run(
     file: Path,
     wanted: dict[str, Any],
     errors: Path | None,
+    *,
+    proposals: bool,
 ) -> dict[str, Any]:
     """Sends the file up, starts the import, waits for its end; answers it with its first issues.
 
@@ -152,6 +160,8 @@ def _run(
     with progress_bar() as progress:
         sent = upload(api, service, _chunks(file), file.stat().st_size, progress)
         wanted["upload"] = sent["name"]
+        if proposals:
+            wanted["mappings"] += _proposed(api, service, wanted)
         started = time.monotonic()
         begun = api.post(f"/v1/{service}/imports", wanted)
         run: dict[str, Any] = ended(api, service, begun, progress, "Importing")
@@ -164,6 +174,25 @@ def _run(
                 rejected.write(chunk)
         run["errors_file"] = str(errors)
     return run
+
+
+def _proposed(api: Api, service: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """The mappings that the system is sure of; says which they are, and what it leaves out."""
+    asked = {name: wanted[name] for name in ("resource", "upload", "sheet", "encoding")}
+    columns = api.post(f"/v1/{service}/imports:proposeMappings", asked).get("columns", [])
+    sure = taken(wanted["mappings"], columns)
+    for column in sure:
+        if column["reason"] != "FIELD_NAME" or column["mapping"].get("lookup"):
+            lookup = column["mapping"].get("lookup", "")
+            found = f", found by {lookup}" if lookup else ""
+            ERRORS.print(escape(f"taken: {column['column']} → {column['mapping']['field']}{found}"))
+    said = {m.get("column", m["field"]) for m in wanted["mappings"]} | {c["column"] for c in sure}
+    for column in columns:
+        if column["column"] not in said and column["column"] != _ERROR_COLUMN:
+            field = column.get("mapping", {}).get("field", "")
+            perhaps = f" Perhaps --map '{column['column']}={field}'." if field else ""
+            ERRORS.print(escape(f"left out: {column['column']}: {column['message']}{perhaps}"))
+    return [column["mapping"] for column in sure]
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

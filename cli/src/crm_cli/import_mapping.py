@@ -71,3 +71,33 @@ def _named(made: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         found = [{"column": name, "field": name}]
         made += found
     return found
+
+
+def taken(
+    made: Sequence[dict[str, Any]], columns: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What is taken of the system's proposals: only what is sure, and nothing that was said otherwise.
+
+    Args:
+        made: The mappings that options make.
+        columns: The answer of ProposeMappings.
+    """
+    mapped = {mapping["column"] for mapping in made if "column" in mapping}
+    fields = {mapping["field"] for mapping in made}
+    return [
+        column
+        for column in columns
+        if column.get("confidence") == "HIGH"
+        and column["column"] not in mapped
+        and not _filled(column["mapping"]["field"], fields)
+    ]
+
+
+def _filled(field: str, fields: Iterable[str]) -> bool:
+    """True if a field, or what it is a part of, is filled already; `amount` leaves its currency free."""
+    return any(
+        field == other
+        or (field.startswith(f"{other}.") and not field.endswith(".currency_code"))
+        or (other.startswith(f"{field}.") and not other.endswith(".currency_code"))
+        for other in fields
+    )

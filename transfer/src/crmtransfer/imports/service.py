@@ -21,8 +21,10 @@ from crmkit.row_pages import page_of_rows
 from crmkit.sensitive import refuse_hidden
 from crmtransfer.imports import encodings, rejected, runs, uploads
 from crmtransfer.imports.batch import Policy, hidden_from
+from crmtransfer.imports.files import File
 from crmtransfer.imports.job import ImportJob
 from crmtransfer.imports.mapping import Mapper
+from crmtransfer.imports.proposals import Proposer, looked_up, read_columns
 from crmtransfer.running import ACTIVE, standard_rpc
 
 _JOB = "import"
@@ -54,6 +56,34 @@ class ImportService:
         """Keeps a file."""
         upload, size = await uploads.receive(requests, call)
         return import_pb2.Upload(name=format_name("uploads", upload), size_bytes=size)
+
+    async def ProposeMappings(  # noqa: N802
+        self, request: import_pb2.ProposeMappingsRequest, call: Call
+    ) -> import_pb2.ProposeMappingsResponse:
+        """Which column may fill which field."""
+        collection = self._importable(request.resource, "resource")
+        upload = await _whole_upload(call, request.upload, "upload")
+        file = File(
+            call.home.database,
+            upload,
+            import_pb2.Import(
+                sheet=request.sheet, encoding=encodings.checked(request.encoding, "encoding")
+            ),
+        )
+        try:
+            columns = await read_columns(file)
+        except InvalidArgument as error:
+            raise InvalidArgument(error.message, reason=error.reason, field="upload") from None
+        history = call.principal.grants.scope(collection.permission("import_history"))
+        proposer = Proposer(
+            collection,
+            call.home.custom_fields.of(collection.name),
+            history=bool(history),
+            hidden=hidden_from(call.principal, collection),
+        )
+        proposals = await looked_up(call, self._all, proposer, proposer.propose(columns))
+        answers = [proposal.answer() for proposal in proposals]
+        return import_pb2.ProposeMappingsResponse(columns=answers)
 
     def _importable(self, resource: str, field: str) -> Collection[Any]:
         collection = self._collections.get(resource)
