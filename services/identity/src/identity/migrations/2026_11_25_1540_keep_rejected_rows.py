@@ -3,7 +3,7 @@
 from crmkit import platform_changes
 
 revision = "2026_11_25_1540"
-down_revision = "2026_11_25_1520"
+down_revision = "2026_11_25_1530"
 branch_labels = None
 depends_on = None
 

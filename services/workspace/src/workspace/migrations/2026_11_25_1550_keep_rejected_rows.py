@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1540"
-down_revision = "2026_11_25_1520"
+revision = "2026_11_25_1550"
+down_revision = "2026_11_25_1540"
 branch_labels = None
 depends_on = None
 
