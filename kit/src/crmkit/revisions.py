@@ -32,6 +32,8 @@ Changes = dict[str, list[Any]]
 ERASED = "erased"  # stands where the two values of a personal field were
 # What every version says by itself: when it was written.
 _STAMPS = frozenset({"create_time", "update_time"})
+# The team follows the owner, who may work in another one now.
+_NOT_RESTORED = _STAMPS | {"delete_time", "team"}
 _CUSTOM = "custom_fields"
 _COLUMNS = tuple(column.name for column in REVISION.columns)
 _INSERT = compile_statement(
@@ -167,7 +169,7 @@ async def shown(
 async def values_before(
     executor: Executor, codec: Codec[Any], custom: ResourceFields, record: UUID, version: int
 ) -> dict[str, Any]:
-    """What a version changed of what people write, as it was before: for `resources.set_field`.
+    """What a version changed, as it was before: for `resources.set_field`, in a call that restores.
 
     Raises:
         FailedPrecondition: `ERASED`: it was personal and is not kept any more.
@@ -176,7 +178,7 @@ async def values_before(
     found: dict[str, Any] = {}
     for name, pair in (dict(zip(_COLUMNS, row, strict=True))["changes"] if row else {}).items():
         field, _, custom_id = name.partition(".")
-        if field not in codec.writable or (custom_id and custom_id not in custom.by_id):
+        if field in _NOT_RESTORED or (custom_id and custom_id not in custom.by_id):
             continue
         if pair == [ERASED]:
             msg = f"The old value of {name} has been erased."

@@ -279,6 +279,28 @@ async def test_owner_custom_fields_and_cleared_fields_are_changed_and_taken_back
     assert {o.owner for o in await all_three()} == {bob.name}
 
 
+async def test_what_followed_from_other_values_follows_again_after_a_revert(
+    sales: ServiceUnderTest,
+) -> None:
+    """INVARIANT: an amount of the lines and a probability of the stage are such again, not set by hand."""
+    ada = await sales.person("sales.*")
+    price = {"currency_code": "EUR", "units": "5"}
+    line = {"product": (await product(sales, ada)).name, "unit_price": price}
+    made = await opportunity(sales, ada, lines=[line])
+    by_hand = {"amount": {"currency_code": "EUR", "units": "7"}, "probability": 0.77}
+    wanted = {"resource": "opportunities", "names": [made.name]}
+    run = await done(sales, ada, values=by_hand, **wanted)
+    assert run.changed_count == 1
+    back = await reverted(sales, ada, run)
+    assert (back.changed_count, await issues(sales, ada, back)) == (1, [])
+    get = opportunity_pb2.GetOpportunityRequest(name=made.name)
+    after = await opportunities(sales).GetOpportunity(get, metadata=ada.metadata)
+    for record in (made, after):
+        record.ClearField("etag")
+        record.ClearField("update_time")
+    assert after == made
+
+
 async def test_a_revert_leaves_what_somebody_has_changed_since(sales: ServiceUnderTest) -> None:
     """INVARIANT: nobody's work is overwritten; such records are reported."""
     ada = await sales.person("sales.*", "sales.products.purge")

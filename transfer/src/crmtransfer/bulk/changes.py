@@ -66,6 +66,7 @@ class Target:
         refuse_hidden(collection.contract, before, unseen)
         for name, value in before.items():
             set_field(collection, entity, name, value)
+        call.restoring = True
         return await collection.save(call, entity)
 
 

@@ -48,6 +48,8 @@ async def follow_pipeline_and_lines(
     call: Call, after: Opportunity, before: Opportunity | None
 ) -> None:
     """A new opportunity enters its pipeline; amount and probability follow lines and stage."""
+    if call.restoring:  # both come back with what they had followed
+        return
     if before is None:
         await _begin(call, after)
     elif after.stage != before.stage or after.probability != before.probability:
