@@ -25,7 +25,7 @@ from crmkit.resources import Handler
 Outcome = audit_pb2.AuditRecord.Outcome
 # What is refused for lack of rights; a typing error is nobody's business.
 REFUSALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
-_ABOUT = "audit_about"
+_ABOUT, _QUIET = "audit_about", "audit_quiet"
 _log = structlog.get_logger("crm.audit")
 
 
@@ -52,6 +52,24 @@ def about(call: Call, *, subject: str = "", actor: str = "") -> None:
     call.state[_ABOUT] = {**call.state.get(_ABOUT, {}), **{k: v for k, v in said.items() if v}}
 
 
+def keep_quiet(call: Call, *, quiet: bool = True) -> None:
+    """Says that a refusal is no entry: whoever wants could fill the log with what nobody gave out."""
+    call.state[_QUIET] = quiet
+
+
+async def record(call: Call, subject: str) -> None:
+    """Records a call that succeeds, in the caller's transaction: what a saga does itself."""
+    assert call.method is not None
+    await call.home.audit(call, _entry(call.method, call, subject))
+
+
+async def record_stream(method: Method, call: Call, request: Any) -> None:
+    """Records that a stream is answered, in a transaction of its own, before anything of it leaves."""
+    entry = _entry(method, call, _subject_of(request))
+    async with call.home.database.transaction() as tx:
+        await call.home.audit(replace(call, tx=tx, state={}), entry)
+
+
 def audited(method: Method, handler: Handler) -> Handler:
     """Records a call that succeeds, in its transaction."""
 
@@ -68,6 +86,8 @@ def audited(method: Method, handler: Handler) -> Handler:
 
 async def record_refusal(method: Method, call: Call, failure: Failure) -> None:
     """Records a call that was refused for lack of rights, in a transaction of its own."""
+    if call.state.get(_QUIET):
+        return
     about_whom = call.state.get(_ABOUT, {}).get("subject", "")
     entry = replace(
         _entry(method, call, about_whom),

@@ -54,6 +54,8 @@ class Collection(Generic[E]):
         purged_by_age: False where deleted records are only purged by hand: others know their names.
     """
 
+    # Whether what a record refers to must not be purged; a log's names outlive what they name.
+    holds_on: bool = True
     # Which records become a successor's when their owner leaves.
     handed_over: sa.ColumnElement[bool] = sa.true()
     # How far the events of these records reach at most, whatever the reader's own scope.

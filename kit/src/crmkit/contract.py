@@ -224,8 +224,8 @@ def _method(service: ServiceDescriptor, method: MethodDescriptor) -> Method:
         raise ContractError(msg)
     http = options.Extensions[annotations_pb2.http]
     audit, saga = options.Extensions[options_pb2.audit], options.Extensions[options_pb2.saga]
-    if audit and (saga or http.get or method.client_streaming or method.server_streaming):
-        msg = f"{method.full_name}: only what runs in one transaction can be audited"
+    if audit and not method.server_streaming and (http.get or method.client_streaming):
+        msg = f"{method.full_name}: reading a record and sending a file up are not audited"
         raise ContractError(msg)
     return Method(
         name=method.name,

@@ -58,7 +58,7 @@ async def _refuse_while_referenced(call: Call, collection: Collection[Any], id_:
     referring = await custom_values.referrer(call.tx, id_)
     if referring is not None:
         raise _still_referenced(name, *referring)
-    for other in call.home.collections.values():
+    for other in (c for c in call.home.collections.values() if c.holds_on):
         table = other.table
         for field, condition in _references(other.codec, collection.name, id_):
             query = sa.select(table.c.id).where(condition, table.c.id != id_).limit(1)

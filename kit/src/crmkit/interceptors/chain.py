@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from crm.options.v1 import options_pb2
 from crmkit import contract
-from crmkit.audit import REFUSALS, audited, record_refusal
+from crmkit.audit import REFUSALS, audited, record_refusal, record_stream
 from crmkit.call import Call, Home
 from crmkit.clients import CAUSED_BY
 from crmkit.contract import Method
@@ -182,7 +183,11 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
                 request = _parse(method, data)
                 refuse_nul(request, data or b"")
                 validate(request)
+                audit = method.audit
                 async for response in function(request, call):
+                    if audit:  # once, and before anything leaves
+                        await record_stream(method, call, request)
+                        audit = options_pb2.AUDIT_CATEGORY_UNSPECIFIED
                     conceal(call.principal, response)
                     if call.response_headers:  # once, before the first message
                         await begin()
@@ -195,6 +200,8 @@ def _server_streaming(method: Method, function: Function, around: Surroundings) 
         except Exception as error:  # noqa: BLE001 - the edge: every error gets an answer
             failure = failure_of(error) or defect(error, call)
             status = failure.status
+            if method.audit and status in REFUSALS:
+                await record_refusal(method, call, failure)
             await abort(context, failure, around.home.name, call)
         finally:
             await call.tx.end()

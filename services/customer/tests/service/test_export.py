@@ -11,12 +11,15 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from crm.common.v1 import export_pb2, import_pb2
+from crm.common.v1.audit_pb2 import AuditRecord
 from crm.customer.v1 import (
     account_pb2,
     account_pb2_grpc,
     export_pb2_grpc,
     import_pb2_grpc,
 )
+from crmkit.feed.events import Event
+from crmkit.ids import uuid7
 from crmkit.jobs import JobRunner
 from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of, service_under_test
@@ -295,3 +298,29 @@ async def test_a_cancelled_export_leaves_no_file(postgres: TestServer) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await refused
             assert details_of(caught.value)["reason"] == reason
+
+
+async def test_every_download_is_recorded_before_anything_leaves(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: one entry for each download, none for one that has no file, one for each refused."""
+    ada, bob = await customer.person("customer.*"), await customer.person("customer.accounts.*")
+    run = await ended(customer, ada, await started(customer, ada))
+    for _ in range(2):
+        await downloaded(customer, ada, run)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await downloaded(customer, bob, run)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await downloaded(customer, ada, Export(name=f"exports/{uuid7()}"))
+
+    async def recorded() -> list[AuditRecord]:
+        wires = [Event(w) for w in await customer.running.feed.read(0, 1000)]
+        records = [w.message.record for w in wires if "audit" in w.routing_key]
+        action, actors = "customer.ExportService.DownloadExport", {ada.name, bob.name}
+        found = [r for r in records if r.action == action and r.actor in actors]
+        return found if len(found) >= 3 else []
+
+    found = await eventually(recorded)
+    assert [(r.actor, r.subject, r.reason) for r in found] == [
+        (ada.name, run.name, ""), (ada.name, run.name, ""), (bob.name, "", "PERMISSION_DENIED"),
+    ]  # fmt: skip

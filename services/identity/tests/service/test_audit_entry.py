@@ -6,8 +6,9 @@ import grpc
 import psycopg
 import pytest
 
+from crm.common.v1.audit_pb2 import AuditRecord
+from crm.identity.v1 import api_key_pb2, role_pb2, session_pb2, user_pb2
 from crm.identity.v1 import audit_entry_pb2 as pb
-from crm.identity.v1 import role_pb2, session_pb2, user_pb2
 from crm.identity.v1.audit_entry_pb2_grpc import AuditEntryServiceStub
 from crm.options.v1 import options_pb2
 from crmkit.ids import uuid7
@@ -15,6 +16,7 @@ from crmkit.ids import uuid7
 if TYPE_CHECKING:
     from conftest import Identity
 
+Outcome = AuditRecord.Outcome
 FROM = ("x-crm-client-address", "192.0.2.7")
 
 
@@ -108,3 +110,28 @@ async def test_the_database_itself_refuses_to_change_the_log(
     async with identity.under_test.database.connection() as connection:
         with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
             await connection.execute(statement)
+
+
+async def test_each_exchange_of_a_key_is_recorded_and_guesses_are_not(identity: "Identity") -> None:
+    """INVARIANT: who used which key, and who tried one that has ended; random text fills no log."""
+    person = await identity.person(("identity.apiKeys.*", "OWN"))
+    request = api_key_pb2.CreateApiKeyRequest(api_key={"display_name": "k"})
+    key = await identity.api_keys.CreateApiKey(request, metadata=person.metadata)
+    exchange = api_key_pb2.ExchangeApiKeyRequest(key=key.key)
+    for _ in range(2):
+        await identity.api_keys.ExchangeApiKey(exchange, metadata=(FROM,))
+    delete = api_key_pb2.DeleteApiKeyRequest(name=key.name)
+    await identity.api_keys.DeleteApiKey(delete, metadata=person.metadata)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await identity.api_keys.ExchangeApiKey(exchange, metadata=(FROM,))
+    guess = api_key_pb2.ExchangeApiKeyRequest(key="crm_aaaaaaaaaaaa_" + "x" * 43)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await identity.api_keys.ExchangeApiKey(guess, metadata=(("x-request-id", "guess-1"),))
+    action = 'action = "identity.ApiKeyService.ExchangeApiKey"'
+    found = await entries(identity, f'{action} AND subject = "{key.name}"')
+    refused, *done = found  # the newest first
+    assert [(e.actor, e.outcome) for e in done] == [(person.name, Outcome.SUCCEEDED)] * 2
+    assert (refused.outcome, refused.reason) == (Outcome.REFUSED, "INVALID_API_KEY")
+    assert {e.client_address for e in found} == {"192.0.2.7"}
+    assert await entries(identity, 'correlation_id = "guess-1"') == []
+    assert key.key not in str(found)

@@ -19,9 +19,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from oidc_provider_mock._server import _threaded_server
 from werkzeug.wrappers import Request
 
+from crm.identity.v1 import (
+    audit_entry_pb2,
+    identity_provider_pb2_grpc,
+    single_sign_on_pb2_grpc,
+    user_pb2,
+)
 from crm.identity.v1 import identity_provider_pb2 as provider_pb
-from crm.identity.v1 import identity_provider_pb2_grpc, single_sign_on_pb2_grpc, user_pb2
 from crm.identity.v1 import single_sign_on_pb2 as pb
+from crm.identity.v1.audit_entry_pb2_grpc import AuditEntryServiceStub
 from crmkit.clock import clock
 from crmkit.statements import compile_statement
 from crmkit.testing.harness import ISSUER, details_of
@@ -154,6 +160,12 @@ async def test_an_existing_user_signs_in_by_their_verified_address(
     basic = base64.b64decode(exchange["auth"].removeprefix("Basic ")).decode()
     assert basic == f"crm:{quote(SECRET, safe='')}"
     assert "client_secret" not in exchange
+    entries: Any = AuditEntryServiceStub(identity.under_test.channel)  # type: ignore[no-untyped-call]
+    listing = audit_entry_pb2.ListAuditEntriesRequest(filter=f'actor = "{ada.name}"')
+    admin = await identity.administrator()
+    recorded = (await entries.ListAuditEntries(listing, metadata=admin.metadata)).audit_entries
+    assert [e.action for e in recorded] == ["identity.SingleSignOnService.FinishSingleSignOn"]
+    assert recorded[0].subject.startswith("sessions/")
     metadata = (("authorization", f"Bearer {finished.session.access_token}"),)
     me = await identity.users.GetCurrentUser(user_pb2.GetCurrentUserRequest(), metadata=metadata)
     assert me.name == ada.name

@@ -1,7 +1,7 @@
 """ApiKeyService: keys are made by and for their user, and exchanged for access tokens."""
 
 from crm.identity.v1 import api_key_pb2
-from crmkit import contract
+from crmkit import audit, contract
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
 from crmkit.interceptors.idempotency import keep_instead
@@ -41,11 +41,16 @@ class ApiKeyService:
     ) -> api_key_pb2.ExchangeApiKeyResponse:
         """Answers an access token that acts as the key's user and is revoked with the key."""
         key = await key_of_secret(call, request.key)
-        if key is None or key.owner is None or not key.is_valid(call.now):
+        if key is None:
+            audit.keep_quiet(call)
+            raise invalid_api_key()
+        audit.about(call, subject=API_KEYS.codec.name_of(key.id))
+        if key.owner is None or not key.is_valid(call.now):
             raise invalid_api_key()
         user = await user_by_id(call.reader, key.owner)
         if user is None or not user.may_sign_in:
             raise invalid_api_key()
+        audit.about(call, actor=f"users/{user.id}")
         await note_use(call, key)
         token, expires = await self._tokens.issue(
             call, user, key.id, until=key.expire_time, limits=key.permissions

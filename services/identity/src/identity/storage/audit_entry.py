@@ -32,6 +32,7 @@ audit_entries = record_table(
 AUDIT_ENTRIES = Collection(
     audit_entry_pb2.AuditEntry, AuditEntry, audit_entries, natural_key="action"
 )
+AUDIT_ENTRIES.holds_on = False
 
 
 async def keep(call: Call, entry: Entry) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from crmkit import audit
 from crmkit.access import service_principal
 from crmkit.call import Call
 from crmkit.db import Transaction
@@ -73,7 +74,9 @@ async def finish(
     Raises:
         Unauthenticated: Names why by its reason; see FinishSingleSignOn.
     """
+    audit.keep_quiet(call)  # until it is known that it was begun here
     kept = _opened(call, transaction, state)
+    audit.keep_quiet(call, quiet=False)
     provider = await provider_by_id(call.home.database, UUID(kept["provider"]))
     if provider is None:
         raise _invalid_transaction()
@@ -88,6 +91,8 @@ async def finish(
     async with call.home.database.transaction() as tx:
         user = await _user_of(call, tx, provider, Person.of(claims))
         session, token = await begin_session(replace(call, tx=tx), user)
+        audit.about(call, actor=f"users/{user.id}")
+        await audit.record(replace(call, tx=tx), f"sessions/{session.id}")
     return session, token, kept["return_to"]
 
 
