@@ -1,8 +1,8 @@
 """Bulk actions over gRPC: the same change to many records. Shown with products and opportunities."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ from crmkit.statements import compile_statement
 from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of, service_under_test
 from crmkit.testing.postgres import TestServer
+from crmtransfer.bulk import job
 from sales.service import SERVICE
 
 BulkAction, Product, Opportunity = pb.BulkAction, product_pb2.Product, opportunity_pb2.Opportunity
@@ -157,6 +158,21 @@ async def worker(sales: ServiceUnderTest) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@contextmanager
+def hanging_after(monkeypatch: pytest.MonkeyPatch, rows: int) -> Iterator[asyncio.Event]:
+    """Workers of bulk actions wait, between two pieces, for the event once so many records are dealt with."""
+    piece, go_on = job._Work._piece, asyncio.Event()
+
+    async def hang(work: Any, run: Any) -> Any:
+        if run.processed_rows >= rows:
+            await go_on.wait()
+        return await piece(work, run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job._Work, "_piece", hang)
+        yield go_on
 
 
 async def refused(call: Any) -> tuple[str, list[str]]:
@@ -597,7 +613,9 @@ async def test_a_repeat_answers_the_first_bulk_action(sales: ServiceUnderTest) -
     assert [run.name for run in listed.bulk_actions] == [first.name]
 
 
-async def test_it_goes_on_where_a_worker_died(postgres: TestServer) -> None:
+async def test_it_goes_on_where_a_worker_died(
+    postgres: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """INVARIANT: a crash loses no record and changes none twice."""
     async with service_under_test(SERVICE, postgres, roles=("serve", "relay")) as sales:
         ada = await sales.person("sales.*")
@@ -610,8 +628,9 @@ async def test_it_goes_on_where_a_worker_died(postgres: TestServer) -> None:
             found = await bulk(sales).GetBulkAction(request, metadata=ada.metadata)
             return found.processed_rows >= rows
 
-        async with worker(sales):
-            await eventually(lambda: progressed(100))
+        with hanging_after(monkeypatch, 200):
+            async with worker(sales):
+                await eventually(lambda: progressed(200))
         await some_products(sales, ada, 1)
         async with worker(sales):
             run = await ended(sales, ada, run)
@@ -645,7 +664,7 @@ async def test_rights_are_those_of_the_moment(postgres: TestServer) -> None:
 
 
 async def test_a_cancelled_one_stops_and_what_it_did_can_be_taken_back(
-    postgres: TestServer,
+    postgres: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INVARIANT: after CancelBulkAction no further record is changed; the state allows what it allows."""
     async with service_under_test(SERVICE, postgres, roles=("serve",)) as sales:
@@ -660,20 +679,25 @@ async def test_a_cancelled_one_stops_and_what_it_did_can_be_taken_back(
         assert await refused(verb("RevertBulkAction")) == ("ILLEGAL_TRANSITION", [])
 
         async def progressed() -> bool:
-            return (await verb("GetBulkAction")).processed_rows > 0
+            return (await verb("GetBulkAction")).processed_rows >= 100
 
+        async def given_up() -> bool:
+            jobs = sa.text("SELECT count(*) FROM job")
+            return await sales.database.fetch_one(compile_statement(jobs)) == (0,)
+
+        with hanging_after(monkeypatch, 100) as go_on:
+            async with worker(sales):
+                await eventually(progressed)
+                cancelled = await verb("CancelBulkAction")
+                go_on.set()
+                await eventually(given_up)
+        assert (cancelled.state, cancelled.changed_count) == (State.CANCELLED, 100)
+        assert await verb("GetBulkAction") == cancelled
+        assert sum(not p.active for p in await now(sales, ada, made)) == 100
         async with worker(sales):
-            await eventually(progressed)
-            cancelled = await verb("CancelBulkAction")
-        assert cancelled.state == State.CANCELLED
-        assert 0 < cancelled.changed_count < 250
-        async with worker(sales):
-            assert await verb("GetBulkAction") == cancelled
-            after = await now(sales, ada, made)
-            assert sum(not p.active for p in after) == cancelled.changed_count
             assert await refused(verb("CancelBulkAction")) == ("ILLEGAL_TRANSITION", [])
             back = await reverted(sales, ada, cancelled)
-        assert counts(back) == (cancelled.changed_count, cancelled.changed_count, 0, 0)
+        assert counts(back) == (100, 100, 0, 0)
         assert all(p.active for p in await now(sales, ada, made))
         old = sa.text("UPDATE bulk_action SET end_time = now() - interval '31 days'")
         await sales.database.execute(compile_statement(old))
