@@ -159,13 +159,20 @@ def referred_collections(message: type[Message]) -> set[str]:
 def _referred(message: Any) -> set[str]:
     found: set[str] = set()
     for field in message.fields:
-        reference = field.GetOptions().Extensions[resource_pb2.resource_reference]
-        if reference.type in resources():
-            found.add(resources()[reference.type].collection)
+        found |= set(collections_of(field))
         nested = field.message_type
         if nested is not None and nested.containing_type is message:
             found |= _referred(nested)
     return found
+
+
+def collections_of(field: Any) -> tuple[str, ...]:
+    """The collections that a field may refer to; none where it refers to nothing, or to a child."""
+    options = field.GetOptions()
+    kinds = [options.Extensions[resource_pb2.resource_reference].type]
+    if kinds == ["*"]:
+        kinds = list(options.Extensions[options_pb2.refers_to])
+    return tuple(resources()[kind].collection for kind in kinds if kind in resources())
 
 
 @cache

@@ -19,6 +19,7 @@ from crmkit.errors import ContractError
 from crmkit.field_structs import Conversion, struct_conversion
 from crmkit.field_values import Value, is_well_known, same, text, value_of
 from crmkit.money import Money, UnitPrice
+from crmkit.names import parse_name
 
 _READ_ONLY = {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER}
 
@@ -134,6 +135,8 @@ def _references(
             return [Reference(collection, i, path) for i in ids if i is not None]
 
         return direct
+    if conversion.filter_kind == "record_names":
+        return lambda names: [_named(name, path) for name in names]
     item = _inner(hint)
     if not field.is_repeated or not is_dataclass(item):
         return None
@@ -148,6 +151,11 @@ def _references(
         ]
 
     return in_items if nested else None
+
+
+def _named(name: str, path: str) -> Reference:
+    collection = name.partition("/")[0]
+    return Reference(collection, parse_name(name, collection=collection, field=path), path)
 
 
 def _optional(hint: Any) -> Any:
@@ -214,7 +222,8 @@ def _repeated(field: FieldDescriptor, value: Value) -> Conversion:
     def take(message: Any) -> Any:
         return [value.from_wire(item) for item in getattr(message, name)]
 
-    kind = {"reference": "references"}.get(value.filter_kind, "json_list" if fill else "")
+    kinds = {"reference": "references", "record_name": "record_names"}
+    kind = kinds.get(value.filter_kind, "json_list" if fill else "")
     return Conversion(
         put,
         take,

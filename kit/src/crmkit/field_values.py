@@ -76,6 +76,8 @@ def value_of(  # noqa: PLR0911 - one return for each kind
         return _enum(field, path)
     if hint is UUID:
         return _reference(field, path)
+    if field.GetOptions().Extensions[resource_pb2.resource_reference].type == "*":
+        return _record_name(field, path)
     if hint is Decimal:
         return Value(_decimal_text, lambda v: _decimal(v, path), str, Decimal)
     if field.type == FieldDescriptor.TYPE_STRING:
@@ -154,6 +156,25 @@ def _reference(field: FieldDescriptor, path: str) -> Value:
         name, read, str, UUID,
         None, "reference", (collection,), collection,
     )  # fmt: skip
+
+
+def _record_name(field: FieldDescriptor, path: str) -> Value:
+    """A record of one of several kinds, kept by its name."""
+    collections = contract.collections_of(field)
+    if not collections or not field.is_repeated:
+        msg = f"{field.full_name}: names of several kinds are a list, and the option refers_to says of which"
+        raise ContractError(msg)
+
+    def read(value: str) -> str:
+        collection = value.partition("/")[0]
+        if collection not in collections:
+            known = ", ".join(f"{c}/{{uuid}}" for c in collections)
+            msg = f"{path} holds names of these forms: {known}."
+            raise InvalidArgument(msg, field=path)
+        parse_name(value, collection=collection, field=path)
+        return value
+
+    return Value(same, read, same, same, None, "record_name", collections)
 
 
 def _decimal(value: str, path: str) -> Decimal:

@@ -39,10 +39,11 @@ class FilterField:
     Attributes:
         column: the column, or an expression that stands for it.
         kind: text, number, integer, boolean, timestamp, date, month and day (text such as
-            "2026-01" and "2026-01-31"), enum, reference, references (uuid[]), money,
-            options (text[]), labels (jsonb map of strings) or json_list (jsonb list of objects).
+            "2026-01" and "2026-01-31"), enum, reference, references (uuid[]),
+            record_names (text[] of names of several kinds), money, options (text[]), labels
+            (jsonb map of strings) or json_list (jsonb list of objects).
         values: the names of an enum or of options; the collection of a reference, as in
-            `names.format_name`; the fields of a json_list's objects (empty: any).
+            `names.format_name`; those of record names; the fields of a json_list's objects (empty: any).
         currency: the currency column of money.
         within: where the column is another table's: makes a condition on it one on the records.
     """
@@ -58,7 +59,7 @@ class FilterField:
         if self.kind not in _KINDS:
             msg = f"filters know no kind {self.kind!r}"
             raise ContractError(msg)
-        if self.kind in ("enum", "reference", "references") and not self.values:
+        if self.kind in ("enum", "reference", "references", "record_names") and not self.values:
             msg = f"a filter field of kind {self.kind} needs its values"
             raise ContractError(msg)
         if self.kind == "money" and self.currency is None:
@@ -173,6 +174,19 @@ def _references(term: Term, field: FilterField, _inner: str, zone: tzinfo) -> Co
     return field.column.op("@>", is_comparison=True)(sa.literal([value], ARRAY(sa.Uuid())))
 
 
+def _record_names(term: Term, field: FilterField, _inner: str, zone: tzinfo) -> Condition:
+    if term.presence:
+        return sa.func.cardinality(field.column) > 0
+    if term.operator != ":":
+        raise _wrong_operator(term, ":")
+    collection = term.text.partition("/")[0]
+    if collection not in field.values:
+        msg = f"{'.'.join(term.path)} holds names of {', '.join(field.values)}"
+        raise invalid_filter(msg, term.position)
+    PARSERS["reference"](term, (collection,), zone)
+    return field.column.op("@>", is_comparison=True)(sa.literal([term.text], ARRAY(sa.Text())))
+
+
 def _options(term: Term, field: FilterField, _inner: str, zone: tzinfo) -> Condition:
     if term.presence:
         return sa.func.cardinality(field.column) > 0
@@ -236,6 +250,7 @@ _KINDS: Mapping[str, Callable[[Term, FilterField, str, tzinfo], Condition]] = {
     "text": _text,
     "money": _money,
     "references": _references,
+    "record_names": _record_names,
     "options": _options,
     "labels": _labels,
     "json_list": _json_list,

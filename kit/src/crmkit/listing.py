@@ -32,7 +32,7 @@ Scoped = Callable[[sa.FromClause, RecordScope], sa.ColumnElement[bool] | None]
 Parameters = Callable[[Principal, RecordScope], Mapping[str, object]]
 
 # Lists and maps have no order.
-_UNORDERED = {"labels", "json_list", "references"}
+_UNORDERED = {"labels", "json_list", "references", "record_names"}
 _STATEMENTS_KEPT = 512  # first pages by filter, order and scope
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from google.api import field_behavior_pb2, resource_pb2
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from crmkit import contract
@@ -21,7 +21,7 @@ from crmkit.sensitive import hidden_in, without
 
 _CUSTOM = "custom_fields."
 _UNFILTERED = frozenset({"uid", "etag"})
-_UNORDERED = frozenset({"labels", "json_list", "references"})
+_UNORDERED = frozenset({"labels", "json_list", "references", "record_names"})
 _WELL_KNOWN = {
     "google.protobuf.Timestamp": "timestamp",
     "google.type.Date": "date",
@@ -148,10 +148,10 @@ def _filter_field(  # noqa: PLR0911 - one return for each kind
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:
         return FilterField(column, "labels")
-    target = field.GetOptions().Extensions[resource_pb2.resource_reference].type
-    if target in contract.resources():
-        kind = "references" if field.is_repeated else "reference"
-        return FilterField(column, kind, (contract.resources()[target].collection,))
+    referred = contract.collections_of(field)
+    if referred:
+        several = "references" if len(referred) == 1 else "record_names"
+        return FilterField(column, several if field.is_repeated else "reference", referred)
     if message is not None and field.is_repeated:
         return FilterField(column, "json_list", tuple(f.name for f in message.fields))
     if message is not None:
