@@ -13,6 +13,7 @@ _THEIR_OWN = (
     Grant("identity.apiKeys.*", "OWN"),
     Grant("workspace.savedViews.*", "OWN"),
     Grant("workspace.notifications.*", "OWN"),
+    Grant("customer.tasks.*", "OWN"),
 )
 # Who sees records talks about them, and adds files to those that they may change. Whose comments one may
 # delete, and whom one may let follow, the scope says: OWN is oneself.

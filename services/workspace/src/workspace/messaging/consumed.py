@@ -24,6 +24,9 @@ from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.deliver_webhook import promise
 from workspace.usecases.notify import notify
 
+# What comes at a time that was set → the kind of notification.
+_TIMES = {"customer.task.due": "TASK_DUE", "customer.task.reminded": "TASK_REMINDER"}
+
 
 async def react(event: Event, call: Call) -> None:
     """Whatever happens anywhere."""
@@ -40,6 +43,7 @@ async def react(event: Event, call: Call) -> None:
             await start_rules(event, call)
             await tell_new_owner(event, call)
             await tell_who_started(event, call)
+            await tell_of_time(event, call)
         if past == "purged":
             await hear_of_purge(event, call)
 
@@ -92,6 +96,13 @@ async def tell_new_owner(event: Event, call: Call) -> None:
     if event.actor == f"users/{event.owner}":
         return
     await notify(call, event.owner, "ASSIGNED", subject=event.subject, actor=actor_of(event))
+
+
+async def tell_of_time(event: Event, call: Call) -> None:
+    """A time came that somebody had set: whoever the record is assigned to is told."""
+    kind = _TIMES.get(event.routing_key)
+    if kind is not None:
+        await notify(call, event.owner, kind, subject=event.subject)
 
 
 async def tell_who_started(event: Event, call: Call) -> None:
