@@ -18,6 +18,7 @@ class Format(StrEnum):
 
     CSV = "csv"
     XLSX = "xlsx"
+    VCARD = "vcf"
 
 
 def export_file(

@@ -33,7 +33,8 @@ class Duplicates(StrEnum):
 def import_file(
     resource: Annotated[str, typer.Argument(help="The collection to fill: accounts, products …")],
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX, with a header.")
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX, with a header; or vCards."),
     ],
     columns: Annotated[
         list[str], typer.Option("--map", metavar="COLUMN=FIELD", help="A column fills a field.")

@@ -4,7 +4,7 @@ It may be run again at any time: it goes on behind the last page that is written
 list at that moment is what a page shows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +12,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from crm.common.v1 import export_pb2
 from crmkit import contract
 from crmkit.call import Call, Home, new_call
 from crmkit.collection import Collection
 from crmkit.contract import Method
 from crmkit.sensitive import hidden_in
 from crmkit.statements import compile_statement
-from crmtransfer.exports import runs, workbook
+from crmtransfer.exports import runs, vcards, workbook
 from crmtransfer.exports.columns import Column, columns_of
 from crmtransfer.exports.csv_writer import csv_bytes
 from crmtransfer.running import ACTIVE, Stopped, creator, finish
@@ -60,7 +61,7 @@ class ExportJob:
         custom = home.custom_fields.of(collection.name)
         unseen = hidden_from(_call(home, collection, run), collection)
         columns = columns_of(collection, run.specification.fields, custom, unseen)
-        work = _Work(home, collection, columns)
+        work = _Work(home, collection, columns, unseen, self._collections)
         total = await work.count(run)
         if run.is_workbook:
             workbook.check_count(total)
@@ -85,6 +86,8 @@ class _Work:
     home: Home
     collection: Collection[Any]
     columns: list[Column]
+    hidden: frozenset[str]
+    all_collections: Mapping[str, Collection[Any]]
 
     async def count(self, run: runs.Run) -> int:
         """How many records there are to write."""
@@ -105,20 +108,25 @@ class _Work:
         )
         call = _call(self.home, self.collection, run)
         records, token = await self.collection.list_page(call, request, PAGE_ROWS)
-        rows = [self._row(self.collection.message(record)) for record in records]
-        if run.is_workbook:
-            for row in rows:
-                workbook.check_row(self.columns, row)
-        header = [[column.path for column in self.columns]] if run.page_token is None else []
-        data = csv_bytes([*header, *rows])
+        messages = [self.collection.message(record) for record in records]
+        if run.specification.format == export_pb2.Export.VCARD:
+            names = await vcards.organizations(call, self.all_collections, messages)
+            data = vcards.cards(messages, names, self.hidden)
+        else:
+            data = self._table(run, messages)
         async with self.home.database.transaction() as tx:
             now = await runs.lock(tx, run.id)
             if now is None or now.state != "RUNNING" or now.page_token != run.page_token:
                 raise Stopped
-            await runs.advance(tx, run, data, len(rows), token, draft=run.is_workbook)
+            await runs.advance(tx, run, data, len(messages), token, draft=run.is_workbook)
             written = await runs.find(tx, run.id)
         assert written is not None  # we held its lock
         return written
 
-    def _row(self, message: Any) -> list[str]:
-        return [column.text(message) for column in self.columns]
+    def _table(self, run: runs.Run, messages: Sequence[Any]) -> bytes:
+        header = [[column.path for column in self.columns]] if run.page_token is None else []
+        rows = [[column.text(message) for column in self.columns] for message in messages]
+        if run.is_workbook:
+            for row in rows:
+                workbook.check_row(self.columns, row)
+        return csv_bytes([*header, *rows])

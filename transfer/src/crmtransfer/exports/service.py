@@ -19,7 +19,7 @@ from crmkit.names import parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.sensitive import refuse_hidden
-from crmtransfer.exports import runs
+from crmtransfer.exports import runs, vcards
 from crmtransfer.exports.columns import all_fields, columns_of
 from crmtransfer.exports.job import ExportJob, hidden_from, list_rpc
 from crmtransfer.running import ACTIVE
@@ -31,6 +31,7 @@ _CSV = ("csv", "text/csv; charset=utf-8")
 _FORMATS = {
     export_pb2.Export.FORMAT_UNSPECIFIED: _CSV,
     export_pb2.Export.CSV: _CSV,
+    export_pb2.Export.VCARD: ("vcf", "text/vcard; charset=utf-8"),
     export_pb2.Export.XLSX: (
         "xlsx",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -135,6 +136,12 @@ def _check(
     call: Call, collection: Collection[Any], wanted: export_pb2.Export, unseen: frozenset[str]
 ) -> None:
     """Raises InvalidArgument, with the fault's place in the request."""
+    if wanted.format == export_pb2.Export.VCARD and not vcards.are_persons(collection):
+        msg = f"A vCard is a person; {collection.name} are none."
+        raise InvalidArgument(msg, field="export.format")
+    if wanted.format == export_pb2.Export.VCARD and wanted.fields:
+        msg = "A vCard has the fields of its format; leave them out."
+        raise InvalidArgument(msg, field="export.fields")
     columns_of(collection, wanted.fields, call.home.custom_fields.of(collection.name), unseen)
     scope = collection.scope(call, collection.permission("list"))
     try:

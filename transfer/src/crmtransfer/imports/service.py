@@ -67,7 +67,9 @@ class ImportService:
             call.home.database,
             upload,
             import_pb2.Import(
-                sheet=request.sheet, encoding=encodings.checked(request.encoding, "encoding")
+                resource=request.resource,
+                sheet=request.sheet,
+                encoding=encodings.checked(request.encoding, "encoding"),
             ),
         )
         try:

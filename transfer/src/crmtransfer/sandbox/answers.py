@@ -1,6 +1,6 @@
 """What a reading program says to the service: one JSON value a line.
 
-First the header as a list of text, then a pair (number, cells) for each row, at last `true`; or, at any
+First the header as a list of text, then number, cells and problem of each row, at last `true`; or, at any
 point, an object with reason and message, after which nothing follows.
 """
 
@@ -24,9 +24,9 @@ def say(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
-def say_row(number: int, cells: Sequence[str]) -> None:
-    """Writes a row."""
-    say([number, cells])
+def say_row(number: int, cells: Sequence[str], problem: str = "") -> None:
+    """Writes a row, or one with a problem."""
+    say([number, cells, problem])
 
 
 def _refuse(reason: str, message: str) -> None:
