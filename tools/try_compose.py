@@ -19,6 +19,7 @@ ADMIN = {"email": "admin@example.com", "password": "a phrase for the trial"}
 GRACE_SECONDS = 20
 CALLS = 90
 PATIENCE_SECONDS = 60
+FILE = b"a file " * 100_000
 COUNT_CALLS = """
 import re, urllib.request
 text = urllib.request.urlopen("http://127.0.0.1:9100/metrics").read().decode()
@@ -50,6 +51,20 @@ class Client:
         request = urllib.request.Request(URL + path, data, self._headers)  # noqa: S310 - our own
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return json.load(answer)
+
+    def attach(self, record: str, content: bytes) -> str:
+        """Adds a file to a record; answers the attachment's name."""
+        path = f"{URL}/v1/{record}/attachments?file_name=trial.txt"
+        request = urllib.request.Request(path, content, self._headers)  # noqa: S310 - our own
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return str(json.load(answer)["name"])
+
+    def download(self, attachment: str) -> bytes:
+        """The file of an attachment."""
+        path = f"{URL}/v1/{attachment}:download"
+        request = urllib.request.Request(path, headers=self._headers)  # noqa: S310 - our own
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return bytes(answer.read())
 
     def win(self, account: str, euros: int) -> None:
         """A won opportunity."""
@@ -106,6 +121,17 @@ def _calls_of_sales(index: int) -> float:
     return float(compose("exec", "-T", "--index", str(index), "sales", "python", "-c", COUNT_CALLS))
 
 
+def try_files(client: Client) -> str:
+    """Every process of sales has the files that another one has taken; answers an attachment."""
+    opportunity = client.call("/v1/opportunities", {"display_name": "Trial"})["name"]
+    attachments = [client.attach(opportunity, FILE) for _ in range(6)]
+    if any(client.download(name) != FILE for name in attachments * 3):
+        message = "a file did not come back as it was"
+        raise SystemExit(message)
+    print(f"three processes of sales share {len(attachments)} files")
+    return attachments[0]
+
+
 def try_stop() -> None:
     """Everything ends by itself, well within the time it is given."""
     started = time.monotonic()
@@ -132,9 +158,14 @@ def main() -> None:
         client = Client()
         try_events(client)
         try_load(client)
+        attachment = try_files(client)
         try_stop()
         compose("up", "-d", "--wait", "--no-build")
-        print(f"after a restart the report is there after {Client().until_reported(3200):.2f} s")
+        client = Client()
+        print(f"after a restart the report is there after {client.until_reported(3200):.2f} s")
+        if client.download(attachment) != FILE:
+            message = "an attached file is gone after a restart"
+            raise SystemExit(message)
     finally:
         if not keep:
             compose("down", "-v", "--remove-orphans", "-t", str(GRACE_SECONDS))
