@@ -87,6 +87,11 @@ async def test_bad_files_get_a_clear_answer(crm: RunningSystem) -> None:
         found = [detail["reason"] for detail in details if "reason" in detail]
         fields = [v["field"] for d in details for v in d.get("field_violations", ())]
         assert (found, fields) == ([reason], [field])
+    form = {"file": ("a.txt", b"text")}
+    path = f"/v1/{record}/attachments?file_name=a.txt"
+    answer = await crm.admin.http.post(path, files=form)
+    assert answer.status_code == httpx.codes.BAD_REQUEST
+    assert "not a form" in answer.text
     assert (await crm.admin.get(f"/v1/{record}/attachments"))["attachments"] == []
 
 

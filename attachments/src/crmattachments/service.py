@@ -58,6 +58,7 @@ class AttachmentService:
         if first is None:
             msg = "parent is required."
             raise InvalidArgument(msg, reason="REQUIRED_FIELD", field="parent")
+        _refuse_form(first)
         await self._parents.find(call, first.parent, verb="update")
         store, file_name = self._files(call.home), file_names.cleaned(first.file_name)
         most_mib = call.home.settings.attachments_max_mib
@@ -206,6 +207,13 @@ class AttachmentService:
         if row is None:
             raise parent.not_found(name)
         return parent, rows.values(row)
+
+
+def _refuse_form(first: _Request) -> None:
+    """Raises InvalidArgument for a form with a file in it, which would be kept as it stands."""
+    if first.file.content_type.lower().startswith("multipart/"):
+        msg = "file must be the file's bytes themselves, not a form that holds it."
+        raise InvalidArgument(msg, field="file")
 
 
 def _new_row(

@@ -219,7 +219,7 @@ async def test_a_bad_file_is_refused_and_leaves_nothing(
     assert (code, details["reason"]) == (Code.INVALID_ARGUMENT, reason)
     assert details["fields"] == [field]
     assert await listed(sales, ada, record, show_deleted=True) == []
-    assert await jobs(sales) == before
+    assert (await jobs(sales)).keys() <= before.keys()
 
 
 async def test_a_request_without_a_message_is_refused(sales: ServiceUnderTest) -> None:
