@@ -24,6 +24,7 @@ OF_SINGLETONS = {"name", "uid", "create_time", "update_time", "etag", "labels"}
 RECORDED = {
     "CreateExport", "DownloadExport", "CreateImport", "CreateBulkAction", "RevertBulkAction",
     "CreateHandover", "CreateSession", "CompleteSignIn", "ExchangeApiKey", "FinishSingleSignOn",
+    "PurgeAttachment",
 }  # fmt: skip
 GIVES_RIGHTS = {"User", "Role", "Team", "ApiKey", "IdentityProvider"}
 DEFINITIONS = {"metrics"}  # not stored records: defined in code
