@@ -6,17 +6,22 @@ from crmattachments.part import attachments
 from crmkit.service import Service
 from crmtransfer.part import bulk_actions, imports_and_exports
 from customer.messaging.consumed import HANDLERS
+from customer.rpc.interaction import InteractionService
 from customer.rpc.task import TaskService
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
+from customer.storage.interaction import INTERACTIONS
 from customer.storage.task import TASK_TIME, TASKS
 from customer.usecases.tell_task_time import tell_task_time
 
 SERVICE = Service(
     name="customer",
     migrations=Path(__file__).parent / "migrations",
-    collections=[ACCOUNTS, CONTACTS, TASKS],
-    servicers={"crm.customer.v1.TaskService": TaskService()},
+    collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS],
+    servicers={
+        "crm.customer.v1.InteractionService": InteractionService(),
+        "crm.customer.v1.TaskService": TaskService(),
+    },
     parts=[imports_and_exports, bulk_actions, attachments],
     consumes=HANDLERS,
     jobs={TASK_TIME: tell_task_time},

@@ -14,6 +14,7 @@ _THEIR_OWN = (
     Grant("workspace.savedViews.*", "OWN"),
     Grant("workspace.notifications.*", "OWN"),
     Grant("customer.tasks.*", "OWN"),
+    Grant("customer.interactions.*", "OWN"),
 )
 # Who sees records talks about them, and adds files to those that they may change. Whose comments one may
 # delete, and whom one may let follow, the scope says: OWN is oneself.
@@ -94,6 +95,7 @@ def _marketing() -> BuiltInRole:
             *_EVERYONE,
             *_all("ALL", "marketing.*", "customer.accounts.get", "customer.accounts.list"),
             *_all("ALL", "customer.contacts.get", "customer.contacts.list"),
+            *_all("ALL", "customer.interactions.get", "customer.interactions.list"),
             *_all("ALL", "sales.products.get", "sales.products.list"),
             *_all("TEAM", "reporting.metrics.*"),
         ),
@@ -108,6 +110,7 @@ def _support() -> BuiltInRole:
             *_EVERYONE,
             *_all("ALL", "support.*", "customer.accounts.get", "customer.accounts.list"),
             *_all("ALL", "customer.contacts.get", "customer.contacts.list"),
+            *_all("ALL", "customer.interactions.get", "customer.interactions.list"),
             *_all("ALL", "customer.contacts.create", "customer.contacts.update"),
             *_all("ALL", "sales.products.get", "sales.products.list"),
             *_all("TEAM", "reporting.metrics.*"),
