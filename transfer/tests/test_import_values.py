@@ -78,7 +78,22 @@ def test_parts_of_one_item_come_together() -> None:
     assert line.unit_price == money_pb2.Money(units=-1, nanos=-500_000_000, currency_code="EUR")
 
 
-@pytest.mark.parametrize("path", ["", "x", "amount.x", "open_time.seconds", "lines.x"])
+def test_items_of_a_list_have_columns_of_their_own() -> None:
+    """INVARIANT: the first item is the one without a number; each column writes to its own item."""
+    message = Opportunity()
+    target(Opportunity, "lines[1].product").write(message, "products/2")
+    target(Opportunity, "lines[0].product").write(message, "products/1")
+    assert [line.product for line in message.lines] == ["products/1", "products/2"]
+    assert target(Opportunity, "lines[0].product").path == "lines.product"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "x", "amount.x", "open_time.seconds", "lines.x", "lines[1]", "lines[1].x"),
+        *("lines[100].product", "lines[-1].product", "amount[1].units", "display_name[1]"),
+    ],
+)
 def test_a_path_to_nothing_is_refused(path: str) -> None:
     """INVARIANT: a mapping names a field of the contract."""
     with pytest.raises(InvalidArgument):

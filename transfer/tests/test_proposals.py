@@ -49,14 +49,14 @@ def sure(collection: Collection[Any], header: str) -> dict[str, str]:
                 ",Job Title,Business Postal Code,Spouse"
             ),
             (
-                "given_name,family_name,,,emails.address,,phones.number,job_title"
+                "given_name,family_name,,,emails.address,emails[1].address,phones.number,job_title"
                 ",addresses.postal_code,"
             ),
         ),
         (
             CONTACTS,
             "first_name,last_name,gender,title,email_work,email_home,phone_work",
-            "given_name,family_name,,job_title,emails.address,,phones.number",
+            "given_name,family_name,,job_title,emails.address,emails[1].address,phones.number",
         ),
         (
             ACCOUNTS,
@@ -144,3 +144,25 @@ def test_history_is_proposed_to_those_who_may_import_it() -> None:
     columns = {"close_time": ["2017-03-01"]}
     assert not proposed(OPPORTUNITIES, columns)["close_time"].path
     assert proposed(OPPORTUNITIES, columns, history=True)["close_time"].path == "close_time"
+
+
+def test_several_numbers_come_one_behind_the_other_with_what_they_are_for() -> None:
+    """INVARIANT: no number is lost for another's sake, and the column's name says what it is for."""
+    columns = {
+        "Mobile": ["1"],
+        "Office Phone": ["2"],
+        "Home Phone": ["3"],
+        "Fax": ["4"],
+        "手机": [],
+    }
+    found = proposed(CONTACTS, columns)
+    assert [(one.path, one.label) for one in found.values()] == [
+        ("phones.number", "mobile"),
+        ("phones[1].number", "work"),
+        ("phones[2].number", "home"),
+        ("phones[3].number", "fax"),
+        ("phones[4].number", "mobile"),
+    ]
+    answer = found["Office Phone"].answer()
+    assert answer.mapping.field == "phones[1].number"
+    assert [(also.field, also.value) for also in answer.also] == [("phones[1].label", "work")]

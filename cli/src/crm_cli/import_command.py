@@ -83,7 +83,7 @@ def import_file(
 
     A column whose header is a field's name, or surely means one, needs no --map; what is taken is
     said. A column may be mapped to several fields. Parts of fields: amount.currency_code,
-    emails.address, labels.KEY, lines.product.
+    emails.address, phones[1].number (the second), labels.KEY, lines.product.
     References are resource names or external ids, unless --lookup says otherwise; they may name
     rows of the same file.
     Where --value or --lookup name a field instead of a column, they hold for that field alone.
@@ -193,7 +193,7 @@ def _proposed(api: Api, service: str, wanted: dict[str, Any]) -> list[dict[str, 
             field = column.get("mapping", {}).get("field", "")
             perhaps = f" Perhaps --map '{column['column']}={field}'." if field else ""
             ERRORS.print(escape(f"left out: {column['column']}: {column['message']}{perhaps}"))
-    return [column["mapping"] for column in sure]
+    return [m for column in sure for m in (column["mapping"], *column.get("also", []))]
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

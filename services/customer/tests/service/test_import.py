@@ -505,3 +505,38 @@ async def test_an_import_brings_labels_and_loses_what_a_closed_list_lacks(
     again = await run_import(customer, ada, content, policy=Policy.UPDATE)
     assert again.updated_count == 0
     await customer.settings()
+
+
+async def test_several_columns_fill_several_items_of_a_list(customer: ServiceUnderTest) -> None:
+    """INVARIANT: an empty cell leaves no gap, and a label is there only where its item is."""
+    ada = await customer.person("customer.*")
+    content = (
+        b"display_name,mobile,office,fax,kind of fax\n"
+        b"All Ltd,1,2,3,old\nLast Ltd,,,3,\nNone Ltd,,,,new\n"
+    )
+    run = await run_import(
+        customer,
+        ada,
+        content,
+        Field(field="phones.number", column="mobile"),
+        Field(field="phones.label", value="mobile"),
+        Field(field="phones[1].number", column="office"),
+        Field(field="phones[1].label", value="work"),
+        Field(field="phones[2].number", column="fax"),
+        Field(field="phones[2].label", column="kind of fax"),
+    )
+    assert (counts(run), run.warning_count) == ((3, 0, 0, 0), 0)
+    found = await listed(customer, ada)
+    phones = {
+        name: [(phone.number, phone.label) for phone in found[f"{name} Ltd"].phones]
+        for name in ("All", "Last", "None")
+    }
+    assert phones == {
+        "All": [("1", "mobile"), ("2", "work"), ("3", "old")],
+        "Last": [("3", "")],
+        "None": [],
+    }
+    twice = [Field(field=f"phones{n}.number", column="mobile") for n in ("", "[0]")]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await started(customer, ada, content, *twice)
+    assert details_of(caught.value)["fields"] == ["import.mappings[1].field"]

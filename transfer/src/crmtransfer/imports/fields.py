@@ -1,11 +1,12 @@
 """Where a mapping may write: the fields of a resource and the parts of its composed fields.
 
-`display_name`, `amount` or `amount.currency_code`, `labels.region`, `emails.address` (of one item),
-`stages` or `labels` (JSON text), `roles` (several, divided by semicolons). `crmtransfer.exports.columns`
-writes what is read here.
+`display_name`, `amount` or `amount.currency_code`, `labels.region`, `emails.address` (of the first
+item), `phones[1].number` (of the second), `stages` or `labels` (JSON text), `roles` (several, divided by
+semicolons). `crmtransfer.exports.columns` writes what is read here.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -29,6 +30,8 @@ from crmtransfer.imports.values import (
 
 Write = Callable[[Any, str], None]
 _CURRENCY = "currency_code"
+_LABEL = "label"  # what an item of a list is for; says nothing without the item
+_PATH = re.compile(r"(\w+)(?:\[(\d{1,2})\])?(?:\.(.+))?", re.DOTALL)
 _TIME, _DATE = "google.protobuf.Timestamp", "google.type.Date"
 
 
@@ -45,6 +48,7 @@ class Target:
         several: True where the text holds several values, divided by semicolons.
         group: The composed value it is a part of, `lines.unit_price`; empty if it is none.
         follows: True where it says nothing alone: a currency without an amount.
+        index: Which item of a list it is a part of, from 0.
         custom: True for a custom field: `field` then names that one alone.
     """
 
@@ -57,6 +61,7 @@ class Target:
     group: str = ""
     follows: bool = False
     custom: bool = False
+    index: int = 0
 
 
 def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
@@ -67,12 +72,15 @@ def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
         path: The place.
         zone: The time zone of times that name none.
     """
-    head, _, rest = path.partition(".")
+    head, index, rest = _divided(path)
     field = message.DESCRIPTOR.fields_by_name.get(head)
     if field is None or head == "custom_fields":
         raise _no_such(path)
+    if index and (field.message_type is None or not field.is_repeated or not rest):
+        raise _no_such(path)
     behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    part = _part(field, rest, path, zone)
+    path = path.replace("[0]", "", 1)
+    part = _part(field, rest, path, zone, index)
     return Target(
         path=path,
         field=head,
@@ -82,7 +90,16 @@ def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
         several=part.several,
         group=part.group,
         follows=part.follows,
+        index=index,
     )
+
+
+def _divided(path: str) -> tuple[str, int, str]:
+    """The field, which item of its list, and what is in that: `phones[1].number`."""
+    found = _PATH.fullmatch(path)
+    if found is None:
+        raise _no_such(path)
+    return found[1], int(found[2] or 0), found[3] or ""
 
 
 def _no_such(path: str) -> InvalidArgument:
@@ -98,7 +115,7 @@ class _Part:
     follows: bool = False
 
 
-def _part(field: FieldDescriptor, rest: str, path: str, zone: tzinfo) -> _Part:
+def _part(field: FieldDescriptor, rest: str, path: str, zone: tzinfo, index: int = 0) -> _Part:
     if _is_map(field):
         return _map_entry(field, rest)
     if field.message_type is None:
@@ -117,7 +134,7 @@ def _part(field: FieldDescriptor, rest: str, path: str, zone: tzinfo) -> _Part:
         if rest:
             raise _no_such(path)
         return _plain(field.name, write)
-    return _nested(field, rest, path, group, zone)
+    return _nested(field, rest, path, group, zone, index)
 
 
 def _plain(name: str, write: Write) -> _Part:
@@ -187,7 +204,9 @@ def _money(field: FieldDescriptor, rest: str, path: str, group: str) -> _Part:
     return _Part(write_currency, group=group, follows=True)
 
 
-def _nested(field: FieldDescriptor, rest: str, path: str, group: str, zone: tzinfo) -> _Part:
+def _nested(
+    field: FieldDescriptor, rest: str, path: str, group: str, zone: tzinfo, index: int
+) -> _Part:
     name, repeated = field.name, field.is_repeated
     head, _, inner_rest = rest.partition(".")
     inner_field = field.message_type.fields_by_name.get(head) if field.message_type else None
@@ -197,9 +216,12 @@ def _nested(field: FieldDescriptor, rest: str, path: str, group: str, zone: tzin
 
     def write(message: Any, text: str) -> None:
         items = getattr(message, name)
-        inner.write((items[0] if items else items.add()) if repeated else items, text)
+        while repeated and len(items) <= index:
+            items.add()
+        inner.write(items[index] if repeated else items, text)
 
-    return _Part(write, inner.reference, inner.several, inner.group or group, inner.follows)
+    follows = inner.follows or (repeated and head == _LABEL)
+    return _Part(write, inner.reference, inner.several, inner.group or group, follows)
 
 
 def _json(field: FieldDescriptor) -> Write:

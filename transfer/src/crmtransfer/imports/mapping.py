@@ -1,6 +1,7 @@
 """How the columns of a file become the fields of a record."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
@@ -217,6 +218,14 @@ class Mapper:
             yield Source(found, name, "", {}, "", index)
 
 
+def _close_up(items: Any) -> None:
+    """Leaves out the items of a list that no cell has filled."""
+    filled = [deepcopy(item) for item in items if item.ByteSize()]
+    if len(filled) < len(items):
+        del items[:]
+        items.extend(filled)
+
+
 class RowMapper:
     """Turns rows of one file into drafts of records."""
 
@@ -232,6 +241,7 @@ class RowMapper:
             group = source.target.group
             waits = group in groups and (source.index < 0 or source.target.follows)
             (self._last if waits else self._first).append(source)
+        self._lists = {s.target.field for s in sources if s.target.index}
         self._references = [s for s in sources if s.target.reference]
         same = [s for s in self._references if s.target.reference == collection.name]
         self.links = [s for s in same if not s.target.required and not s.target.custom]
@@ -257,6 +267,8 @@ class RowMapper:
         for source in self._last:
             if source.target.group in groups:
                 self._fill(draft, source, cells, resolve, dropped, groups)
+        for name in self._lists:
+            _close_up(getattr(draft.message, name))
         self._validate(draft)
         return draft
 

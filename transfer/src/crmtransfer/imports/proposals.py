@@ -40,6 +40,9 @@ _WEBSITE = re.compile(r"https?://\S+")
 _NAME_OF_RECORD = re.compile(r"[a-z][A-Za-z]*/[0-9a-f-]{36}")
 _ID = re.compile(r"\S*\d\S*")
 _UNIQUE_ID_CHARS = 12
+# Fields of which a record has several, each from a column of its own.
+_SEVERAL = frozenset({"emails.address", "phones.number"})
+_MOST_ITEMS = 20
 _REASONS = ("FIELD_NAME", "CUSTOM_FIELD", "FIELD_LABEL", "SYNONYM", "CONTENTS", "NO_FIELD")
 # What records are probably referred to by, by what the text looks like.
 _REFERRED_BY = (("name", _NAME_OF_RECORD), ("email", _EMAIL), ("external_id", _ID))
@@ -59,6 +62,7 @@ class Proposal:
     reason: str = "NO_FIELD"
     message: str = "No field is known by this name."
     lookup: str = ""
+    label: str = ""
 
     def changed(self, confidence: Any, message: str, **more: Any) -> "Proposal":
         """This with at most so much confidence."""
@@ -74,7 +78,12 @@ class Proposal:
             reason=self.reason,
             message=self.message[:500],
             samples=[text[:_SHOWN_CHARS] for text in self.samples[:_SAMPLES_SHOWN]],
+            also=[self._label()] if self.path and self.label else [],
         )
+
+    def _label(self) -> import_pb2.FieldMapping:
+        item = self.path.partition(".")[0]
+        return import_pb2.FieldMapping(field=f"{item}.label", value=self.label)
 
 
 async def read_columns(file: File) -> list[tuple[str, list[str]]]:
@@ -117,11 +126,22 @@ class Proposer:
         return [self._with_currency(proposal, paths) for proposal in found]
 
     def _alone(self, proposal: Proposal) -> Proposal:
+        proposal = self._in_list(proposal)
         other = self._taken.setdefault(proposal.path, proposal.column) if proposal.path else ""
         if not proposal.path or other == proposal.column:
             return proposal
         msg = f"{proposal.path} is filled by the column {other!r}."
         return Proposal(proposal.column, proposal.samples, reason="TAKEN", message=msg)
+
+    def _in_list(self, proposal: Proposal) -> Proposal:
+        """The next free item of a list that takes several: a second number, labelled by its name."""
+        if proposal.path not in _SEVERAL:
+            return proposal
+        name, _, rest = proposal.path.partition(".")
+        others = range(1, _MOST_ITEMS)
+        paths = [proposal.path, *(f"{name}[{index}].{rest}" for index in others)]
+        path = next((path for path in paths if path not in self._taken), proposal.path)
+        return replace(proposal, path=path, label=synonyms.purpose(proposal.column))
 
     def _with_currency(self, proposal: Proposal, paths: set[str]) -> Proposal:
         """An amount without its currency says nothing."""

@@ -38,19 +38,27 @@ _ADDRESS_PERHAPS = {
     "addresses.administrative_area": "state|region",
 }
 _REACH = {
-    "emails.address": "email|e mail|email address|e mail address|email work|primary email"
-    "|work email|business email"
-    "|e mail 1 value|email 1|email 1 value|person email work|邮箱|电子邮件|电子邮箱|e mail adresse",
-    "phones.number": "phone|phone number|telephone|telephone number|tel|phone work"
-    "|work phone|business phone|office phone"
-    "|main phone|primary phone|phone 1 value|person phone|电话|手机|联系电话|telefon|telefonnummer",
+    "emails.address": "email|e mail|email address|e mail address|email work|primary email|work email"
+    "|business email|e mail 1 value|email 1|email 1 value|person email work|email home|home email"
+    "|email other|e mail 2 address|e mail 3 address|e mail 2 value|e mail 3 value|email 2"
+    "|person email home|邮箱|电子邮件|电子邮箱|e mail adresse",
+    "phones.number": "phone|phone number|telephone|telephone number|tel|phone work|work phone"
+    "|business phone|business phone 2|office phone|main phone|primary phone|phone 1 value"
+    "|phone 2 value|person phone|mobile|mobile phone|mobile number|phone mobile|cell|cell phone"
+    "|home phone|home phone 2|phone home|other phone|phone other|company main phone|fax|fax number"
+    "|business fax|home fax|电话|手机|联系电话|移动电话|传真|telefon|telefonnummer|handy|mobil",
 }
 _REACH_PERHAPS = {
-    "emails.address": "emails|email home|email other|e mail 2 value|e mail 2 address"
-    "|non primary e mails|home email",
-    "phones.number": "mobile|mobile phone|cell|cell phone|home phone|other phone|phone home"
-    "|phone other|mobile number"
-    "|contact numbers|company main phone|person phone mobile|移动电话|handy",
+    "emails.address": "emails|non primary e mails",
+    "phones.number": "contact numbers|assistant phone|pager|car phone",
+}
+# Words of a column's name → what an address or number is for.
+_PURPOSES = {
+    "fax": "fax|传真",
+    "mobile": "mobile|cell|手机|移动电话|handy|mobil",
+    "home": "home|private|privat",
+    "work": "work|business|office|geschäftlich|büro",
+    "other": "other",
 }
 _COMPANY = (
     "company|company name|account|account name|organization|organisation|organization name"
@@ -178,3 +186,14 @@ def perhaps(resource: str) -> dict[str, str]:
 
 def _turned(names: Mapping[str, str]) -> dict[str, str]:
     return {plain(name): path for path, text in names.items() for name in text.split("|")}
+
+
+def purpose(name: str) -> str:
+    """What an address or number is for, by its column's name; empty if that says nothing."""
+    words = f" {_NO_LETTERS.sub(' ', name.casefold())} "
+    found = (
+        label
+        for label, text in _PURPOSES.items()
+        if any(f" {word} " in words or word == words.strip() for word in text.split("|"))
+    )
+    return next(found, "")
