@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from crm.common.v1 import event_pb2
 from crm.common.v1.job_pb2 import JobOutcome
 from crm.customer.v1.import_pb2 import ImportEnded
+from crm.customer.v1.task_pb2 import Task, TaskDue, TaskReminded
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityUpdated
 from crm.support.v1.export_pb2 import ExportEnded
 from crm.workspace.v1 import event_pb2_grpc, notification_pb2, notification_pb2_grpc
@@ -110,6 +111,27 @@ async def test_who_started_a_job_is_told_how_it_ended(
     )  # fmt: skip
     assert (second.parameters["job"], second.parameters["service"]) == ("export", "support")
     assert second.parameters["state"] == "FAILED"
+
+
+async def test_a_person_is_told_when_the_time_of_a_task_comes(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """Whomever it is assigned to, by its name alone; each kind can be turned off."""
+    ada = await workspace.person()
+    task = Task(name=f"tasks/{uuid7()}")
+    for message in (TaskReminded(task=task), TaskDue(task=task)):
+        await feeds.publish(message, owner=ada.id, subject=task.name)
+    await applied(workspace, feeds)
+    told = [(n.kind, n.subject) for n in await listed(workspace, ada)]
+    assert told == [(Notification.TASK_DUE, task.name), (Notification.TASK_REMINDER, task.name)]
+    preferences = notification_pb2.NotificationPreferences(
+        preferences=[{"kind": "TASK_REMINDER", "in_app": False}]
+    )
+    request = notification_pb2.UpdateNotificationPreferencesRequest(preferences=preferences)
+    await stub(workspace).UpdateNotificationPreferences(request, metadata=ada.metadata)
+    await feeds.publish(TaskReminded(task=task), owner=ada.id, subject=task.name)
+    await applied(workspace, feeds)
+    assert len(await listed(workspace, ada)) == 2
 
 
 async def test_nobody_reads_anothers_notifications(

@@ -819,3 +819,68 @@ async def test_runs_are_forgotten_after_a_month(
     await call.tx.commit()
     await call.tx.end()
     assert await find_run(workspace.database, id_) is None
+
+
+# -- tasks
+
+
+async def test_a_rule_gives_somebody_a_task(
+    workspace: ServiceUnderTest, feeds: FeedHost, owners: Owners
+) -> None:
+    """About the record, for who has it, due so many hours after the event however late the run is."""
+    ada, bob = await workspace.person("*"), await workspace.person("sales.*")
+    task = {
+        "assignee": "RECORD_OWNER", "title": "Thank {{record.display_name|them}}\n" + "x" * 400,
+        "description": "Stage {{record.stage}}", "due_in_hours": 48, "remind_hours_before": 2,
+    }  # fmt: skip
+    rule = await create(workspace, ada, {"create_task": task})
+    event = await win(feeds, owner=bob.id)
+    (run,) = await ended(workspace, ada, rule.name, Run.SUCCEEDED)
+    (asked,) = owners.asked
+    made = asked.request.task
+    assert (asked.method, made.owner, list(made.related)) == (
+        "CreateTask", bob.name, [event.subject],
+    )  # fmt: skip
+    assert made.title.startswith("Thank Acme xxx")
+    assert len(made.title) == 300
+    assert made.description == "Stage won"
+    due, remind = (t.ToDatetime(event.time.tzinfo) for t in (made.due_time, made.remind_time))
+    assert (due - event.time, due - remind) == (timedelta(hours=48), timedelta(hours=2))
+    assert run.steps[0].outcome.startswith("tasks/")
+
+
+async def test_a_task_goes_to_who_may_read_the_record_only(
+    workspace: ServiceUnderTest, feeds: FeedHost, owners: Owners
+) -> None:
+    """INVARIANT: a task does not carry a record's values to somebody who may not read it."""
+    ada, bob = await workspace.person("*"), await workspace.person(("sales.*", "OWN"))
+    task = {"assignee": "USER", "user": bob.name, "title": "Call {{record.display_name}}"}
+    rule = await create(workspace, ada, {"create_task": task})
+    await win(feeds, owner=ada.id)
+    (run,) = await ended(workspace, ada, rule.name, Run.FAILED)
+    assert run.steps[0].error_reason == "CANNOT_READ_RECORD"
+    assert owners.asked == []
+
+
+@pytest.mark.parametrize(
+    ("task", "field"),
+    [
+        ({"assignee": "USER", "title": "x"}, "user"),
+        ({"assignee": "RULE_OWNER", "title": "x", "user": f"users/{uuid7()}"}, "user"),
+        ({"assignee": "USER", "title": "x", "user": f"users/{uuid7()}"}, "user"),
+        ({"assignee": "RULE_OWNER", "title": "{{record.nothing}}"}, "title"),
+        ({"assignee": "RULE_OWNER", "title": "x", "description": "{% x %}"}, "description"),
+        ({"assignee": "RULE_OWNER", "title": "x", "due_in_hours": 0}, "due_in_hours"),
+        ({"assignee": "RULE_OWNER", "title": "x", "remind_hours_before": 1}, "remind_hours_before"),
+        ({"assignee": "RULE_OWNER"}, "title"),
+        ({"title": "x"}, "assignee"),
+    ],
+)
+async def test_a_task_that_nobody_could_be_given_is_refused(
+    workspace: ServiceUnderTest, task: dict[str, Any], field: str
+) -> None:
+    ada = await workspace.person("*")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await create(workspace, ada, {"create_task": task})
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert details_of(refused.value)["fields"] == [f"rule.actions[0].create_task.{field}"]

@@ -77,6 +77,18 @@ class AddComment:
 
 
 @dataclass(kw_only=True)
+class CreateTask:
+    """Gives the record's owner, the rule's owner or a user a task."""
+
+    assignee: str
+    user: UUID | None = None
+    title: str
+    description: str | None = None
+    due_in_hours: int | None = None
+    remind_hours_before: int | None = None
+
+
+@dataclass(kw_only=True)
 class Action:
     """Something to do: exactly one of these, by its name in the contract."""
 
@@ -86,6 +98,7 @@ class Action:
     notify: Notify | None = None
     call_webhook: CallWebhook | None = None
     add_comment: AddComment | None = None
+    create_task: CreateTask | None = None
 
     @property
     def kind(self) -> str:

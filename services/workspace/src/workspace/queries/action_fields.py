@@ -156,6 +156,12 @@ def comment_request(subject: str, text: str, request_id: UUID) -> tuple[Method, 
     return method, request
 
 
+def may_be_about(subject: str) -> bool:
+    """Whether tasks can be about such a record."""
+    tasks: Any = contract.collections()["tasks"].message.DESCRIPTOR
+    return subject.split("/", 1)[0] in contract.collections_of(tasks.fields_by_name["related"])
+
+
 def _filled(resource: ResourceContract, values: dict[str, Any]) -> Any:
     try:
         return ParseDict(values, resource.message())

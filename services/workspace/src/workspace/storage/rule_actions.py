@@ -11,6 +11,7 @@ from workspace.domain.rule import (
     Assign,
     CallWebhook,
     CreateRecord,
+    CreateTask,
     Notify,
     Rule,
     SetFields,
@@ -78,6 +79,17 @@ async def _add_comment(_call: Call, rule: Rule, what: AddComment, path: str) -> 
     check_comment(rule.event_types, path)
 
 
+async def _create_task(call: Call, rule: Rule, what: CreateTask, path: str) -> None:
+    _check_texts(rule, what.title, f"{path}.title")
+    _check_texts(rule, what.description, f"{path}.description")
+    if (what.assignee == "USER") != (what.user is not None):
+        refuse(f"{path}.user", "the assignee USER and a user go together")
+    if what.user is not None and what.user not in call.home.rights.users:
+        refuse(f"{path}.user", "there is no such user")
+    if what.remind_hours_before is not None and what.due_in_hours is None:
+        refuse(f"{path}.remind_hours_before", "nobody is reminded of what is never due")
+
+
 _CHECKS: dict[str, Callable[[Call, Rule, Any, str], Awaitable[None]]] = {
     "set_fields": _set_fields,
     "assign": _assign,
@@ -85,4 +97,5 @@ _CHECKS: dict[str, Callable[[Call, Rule, Any, str], Awaitable[None]]] = {
     "notify": _notify,
     "call_webhook": _call_webhook,
     "add_comment": _add_comment,
+    "create_task": _create_task,
 }

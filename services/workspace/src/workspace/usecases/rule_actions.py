@@ -7,6 +7,7 @@ transaction in which the step is noted as done. Either way a step takes effect o
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,13 +24,19 @@ from workspace.domain.rule import (
     Assign,
     CallWebhook,
     CreateRecord,
+    CreateTask,
     Notify,
     Rule,
     SetFields,
 )
 from workspace.domain.rule_run import RuleRun, Step
 from workspace.domain.webhook import RETRY_FOR
-from workspace.queries.action_fields import comment_request, create_request, update_request
+from workspace.queries.action_fields import (
+    comment_request,
+    create_request,
+    may_be_about,
+    update_request,
+)
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import may_read_record, readable, shown_also_to
 from workspace.storage.follower import followers_of
@@ -39,7 +46,7 @@ from workspace.usecases.ask import ask
 from workspace.usecases.deliver_webhook import promise
 from workspace.usecases.notify import notify
 
-_LONGEST_NOTE, _LONGEST_COMMENT = 1000, 10_000
+_LONGEST_NOTE, _LONGEST_COMMENT, _LONGEST_TITLE = 1000, 10_000, 300
 
 
 @dataclass(frozen=True)
@@ -217,6 +224,41 @@ async def _add_comment(work: Work) -> str:
     return str(made.name)
 
 
+# -- tasks
+
+
+def _plan_create_task(what: CreateTask, facts: Facts) -> dict[str, Any]:
+    """The task as it will be sent: its times are counted from the event, however late the run is."""
+    by_choice = {"RECORD_OWNER": facts.event.owner, "RULE_OWNER": None, "USER": what.user}
+    assignee = by_choice[what.assignee] or facts.rule.owner
+    shown = condition_values(shown_also_to(facts.rights, assignee, facts.event))
+    values: dict[str, Any] = {
+        "title": " ".join(render(what.title, shown).split())[:_LONGEST_TITLE],
+        "owner": f"users/{assignee}",
+    }
+    if may_be_about(facts.event.subject):
+        values["related"] = [facts.event.subject]
+    if what.description:
+        values["description"] = render(what.description, shown)[:_LONGEST_COMMENT]
+    if what.due_in_hours is not None:
+        due = facts.event.time + timedelta(hours=what.due_in_hours)
+        values["due_time"] = due.isoformat()
+        if what.remind_hours_before is not None:
+            remind = due - timedelta(hours=what.remind_hours_before)
+            values["remind_time"] = remind.isoformat()
+    return {"values": values}
+
+
+async def _create_task(work: Work) -> str:
+    values = work.parameters["values"]
+    assignee = parse_name(values["owner"], collection="users", field="owner")
+    if not may_read_record(work.call.home.rights, assignee, work.event):
+        msg = "Whom the task is for may not read the record."
+        raise FailedPrecondition(msg, reason="CANNOT_READ_RECORD")
+    made = await ask(work.call, *create_request("tasks", values, work.run.step_id()))
+    return str(made.name)
+
+
 # -- webhooks
 
 
@@ -258,5 +300,6 @@ KINDS: dict[str, Kind] = {
     "create_record": Kind(remote=True, plan=_plan_create_record, perform=_create_record),
     "notify": Kind(remote=False, plan=_plan_notify, perform=_notify),
     "call_webhook": Kind(remote=False, plan=_plan_call_webhook, perform=_call_webhook),
+    "create_task": Kind(remote=True, plan=_plan_create_task, perform=_create_task),
     "add_comment": Kind(remote=True, plan=_plan_add_comment, perform=_add_comment),
 }
