@@ -19,6 +19,8 @@ _SENTENCES = {
     ("en", "RULE"): "{title}: {text}",
     ("en", "RULE_PAUSED"): "The rule {title} is paused ({reason}).",
     ("en", "JOB_ENDED"): "{job} of {resource}: {state} ({processed_count} done, {failed_count} failed).",
+    ("en", "TASK_DUE"): "Due: {title}.",
+    ("en", "TASK_REMINDER"): "Reminder: {title}.",
     ("zh", "ASSIGNED"): "{actor}将 {title} 分配给了您。",
     ("zh", "MENTIONED"): "{actor}在 {title} 的评论中提到了您。",
     ("zh", "COMMENTED"): "{actor}评论了 {title}。",
@@ -26,6 +28,8 @@ _SENTENCES = {
     ("zh", "RULE"): "{title}：{text}",
     ("zh", "RULE_PAUSED"): "规则 {title} 已暂停（{reason}）。",
     ("zh", "JOB_ENDED"): "{job} {resource}：{state}。已处理 {processed_count} 条，失败 {failed_count} 条。",
+    ("zh", "TASK_DUE"): "任务已到期：{title}。",
+    ("zh", "TASK_REMINDER"): "任务提醒：{title}。",
 }  # fmt: skip
 _WORDS = {
     "en": {
