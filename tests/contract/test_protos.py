@@ -206,11 +206,12 @@ def test_a_batch_is_allowed_to_whom_the_single_change_is(record: contract.Resour
 
 
 @pytest.mark.parametrize("record", records(), ids=name_of)
-def test_every_record_of_a_domain_service_is_talked_about_and_followed(
+def test_every_record_of_a_domain_service_is_talked_about_followed_and_shared(
     record: contract.ResourceContract,
 ) -> None:
     """INVARIANT: what belongs to records has a path for every collection of its package, in each method."""
-    for noun in ("Attachment", "Comment", "Follower"):
+    nouns = ["Attachment", "Comment", "Follower", *([] if record.shared else ["Collaborator"])]
+    for noun in nouns:
         service = contract.services().get(f"crm.{record.service}.v1.{noun}Service")
         assert service or record.service in {"identity", "workspace"}
         for method in service.methods if service else ():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -51,6 +52,15 @@ class RunningSystem:
     async def sign_in(self, email: str, password: str) -> Client:
         """A client for a user."""
         return Client(await self._authorized(email, password))
+
+    async def person(self, role: str) -> tuple[str, Client]:
+        """A new user with a built-in role: their name, and a client for them."""
+        email, password = f"{uuid4()}@crm.test", "correct horse battery staple"
+        roles = (await self.admin.get("/v1/roles"))["roles"]
+        names = [r["name"] for r in roles if r["display_name"] == role]
+        body = {"email": email, "display_name": "Ben", "password": password, "roles": names}
+        user = await self.admin.post("/v1/users", body)
+        return user["name"], await self.sign_in(email, password)
 
     async def _authorized(self, email: str, password: str) -> httpx.AsyncClient:
         http = httpx.AsyncClient(base_url=self.system.url, timeout=10, trust_env=False)

@@ -72,19 +72,9 @@ async def test_a_webhook_into_our_own_network_is_refused(crm: RunningSystem) -> 
         assert "webhook.url" in refused.text
 
 
-async def sign_in_as(crm: RunningSystem, role: str) -> tuple[str, Client]:
-    """A new user with a built-in role: their name, and a client for them."""
-    email, password = f"{uuid4()}@crm.test", "correct horse battery staple"
-    roles = (await crm.admin.get("/v1/roles"))["roles"]
-    names = [r["name"] for r in roles if r["display_name"] == role]
-    body = {"email": email, "display_name": "Ben", "password": password, "roles": names}
-    user = await crm.admin.post("/v1/users", body)
-    return user["name"], await crm.sign_in(email, password)
-
-
 async def test_a_person_is_told_live_of_a_record_made_theirs(crm: RunningSystem) -> None:
     """From one person's change to the other's stream of server-sent events."""
-    user, ben = await sign_in_as(crm, "Read-only")
+    user, ben = await crm.person("Read-only")
     account = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
     async with ben.http.stream("GET", "/v1/notifications:stream") as stream:
         assert stream.headers["content-type"] == "text/event-stream"
@@ -141,7 +131,7 @@ async def test_a_rule_does_its_part_in_other_services(crm: RunningSystem) -> Non
 
 async def test_two_people_talk_about_a_record(crm: RunningSystem) -> None:
     """Edges sales.* and customer.* → workspace: one asks the other, who is told and answers."""
-    user, ben = await sign_in_as(crm, "Marketing")
+    user, ben = await crm.person("Marketing")
     record = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
     comments = f"/v1/{record['name']}/comments"
     asked = await crm.admin.post(comments, {"text": f"@{user}, who calls <b>them</b>?"})

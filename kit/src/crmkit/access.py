@@ -1,7 +1,8 @@
 """Who may do what, to which records: permission and record scope.
 
 A permission comes with a scope, each containing the one before: OWN, TEAM, SUBTREE, ALL. With several roles
-the widest counts. The same conditions filter get, list, lookup and event streams.
+the widest counts. The same conditions filter get, list, lookup and event streams. What is shared with single
+users and teams beyond that: `crmkit.sharing`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,6 +96,11 @@ class Principal:
         """False for strangers only."""
         return self.user is not None or self.service is not None
 
+    @property
+    def grantees(self) -> list[UUID]:
+        """Whom a record may be shared with so that it is shared with them: the user, and their team."""
+        return [id_ for id_ in (self.user, self.team) if id_ is not None]
+
     def require(self, permission: str) -> RecordScope:
         """The scope in which the permission is held; raises PermissionDenied if it is not."""
         scope = self.grants.scope(permission)
@@ -144,10 +150,11 @@ def scope_condition(table: sa.FromClause, scope: RecordScope) -> sa.ColumnElemen
 
 
 def scope_parameters(principal: Principal, scope: RecordScope) -> Mapping[str, object]:
-    """The values of `scope_condition` for a caller."""
+    """The values of `scope_condition` and of `sharing.shared_with_caller` for a caller."""
     if scope is RecordScope.ALL:
         return {}
-    parameters: dict[str, object] = {"scope_user": principal.user}
+    grantees = principal.grantees
+    parameters: dict[str, object] = {"scope_user": principal.user, "scope_grantees": grantees}
     if scope is RecordScope.SUBTREE:
         parameters["scope_teams"] = list(principal.subtree)
     elif scope is RecordScope.TEAM:

@@ -21,13 +21,15 @@ from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec, differ
 from crmkit.custom_values import hide, store, store_many, with_hidden
-from crmkit.errors import Aborted, FailedPrecondition, Failure, InvalidArgument, NotFound
+from crmkit.errors import FailedPrecondition, Failure, InvalidArgument, NotFound
+from crmkit.etags import check_etag
 from crmkit.ids import uuid7
 from crmkit.listing import Listing
 from crmkit.names import parse_name
 from crmkit.preparing import prepare, prepare_many
 from crmkit.publishing import publish, publish_new
 from crmkit.revisions import changes_between, first_changes
+from crmkit.sharing import Found, is_shareable, is_shared, refuse_collaborator, within_reach
 from crmkit.statements import Statement, compile_statement, copy_target
 
 E = TypeVar("E", bound=Record)
@@ -86,6 +88,7 @@ class Collection(Generic[E]):
         # What a Create method makes and shows once cannot come from a file.
         self.importable = not unstored
         self.listing = Listing(self.codec)
+        self.shareable = is_shareable(self.contract)
         columns = self.codec.columns
         by_id = sa.select(*columns).where(table.c.id == sa.bindparam("id", type_=sa.Uuid))
         by_ids = sa.select(*columns).where(
@@ -135,43 +138,40 @@ class Collection(Generic[E]):
         record_id = (
             parse_name(name, collection=self.name, field=field) if isinstance(name, str) else name
         )
-        scope = self.scope(call, permission or self._required(call))
+        permission = permission or self._required(call)
+        scope, principal = self.scope(call, permission), call.principal
         executor = call.reader if statement is self._get else call.tx
         row = await executor.fetch_one(statement, {"id": record_id})
         if row is not None:
             entity = self.codec.from_row(row)
             hide(call, self.name, [entity])
-            if call.principal.covers(scope, entity.owner, entity.team):
+            if principal.covers(scope, entity.owner, entity.team):
+                return entity
+            if self.shareable and await is_shared(executor, principal, permission, record_id):
                 return entity
         raise self.not_found(self.codec.name_of(record_id))
 
     async def get_many(self, call: Call, ids: Sequence[UUID], *, permission: str = "") -> list[E]:
         """The records of these ids within the caller's scope, in any order; absent ones are left out."""
-        scope = self.scope(call, permission or self._required(call))
+        permission = permission or self._required(call)
         rows = await call.reader.fetch_all(self._batch_get, {"ids": list(ids)})
         entities = [self.codec.from_row(row) for row in rows]
-        visible = [e for e in entities if call.principal.covers(scope, e.owner, e.team)]
-        return hide(call, self.name, visible)
+        found = [(e.id, e.owner, e.team) for e in entities]
+        reached = await self.within_reach(call, permission, found)
+        return hide(call, self.name, [e for e in entities if e.id in reached])
+
+    async def within_reach(self, call: Call, permission: str, found: Sequence[Found]) -> set[UUID]:
+        """Those of some records with which the caller may use a permission."""
+        scope = self.scope(call, permission)
+        return await within_reach(
+            call.reader, call.principal, (self.contract, permission), scope, found
+        )
 
     async def list_page(self, call: Call, request: Any, size: int) -> tuple[list[E], str]:
         """A page of records for a List request, and the token of the next page, empty on the last."""
         scope = self.scope(call, self._required(call))
         entities, token = await self.listing.page(call, scope, request, size)
         return hide(call, self.name, entities), token
-
-    async def look_up(
-        self, call: Call, field: str, values: Sequence[str]
-    ) -> list[tuple[str, UUID]]:
-        """Pairs of (value, id) for records whose text field, or `name`, has one of the values."""
-        if field == "name":
-            return await self._look_up_names(call, values)
-        scope = self.scope(call, self.permission("get"))
-        return await self.listing.look_up(call, scope, field, values)
-
-    async def _look_up_names(self, call: Call, names: Sequence[str]) -> list[tuple[str, UUID]]:
-        ids = [parse_name(name, collection=self.name, field="values") for name in names]
-        found = await self.get_many(call, ids, permission=self.permission("get"))
-        return [(self.codec.name_of(e.id), e.id) for e in found if e.delete_time is None]
 
     # -- changing
 
@@ -206,15 +206,9 @@ class Collection(Generic[E]):
         if not deleted and entity.delete_time is not None:
             msg = f"{self.codec.name_of(entity.id)} is deleted; restore it first."
             raise FailedPrecondition(msg, reason="RECORD_DELETED")
-        self.check_etag(entity, etag)
+        check_etag(self.codec.name_of(entity.id), etag, entity.version)
         call.state[entity.id] = (copy(entity), self.codec.to_row(entity))
         return entity
-
-    def check_etag(self, entity: E, etag: str) -> None:
-        """Raises Aborted if an etag is given and is not the record's."""
-        if etag and etag.removeprefix("W/").strip('"') != str(entity.version):
-            msg = f"{self.codec.name_of(entity.id)} has changed since it was read."
-            raise Aborted(msg, reason="ETAG_MISMATCH", metadata={"etag": f'"{entity.version}"'})
 
     def new(self, call: Call, values: dict[str, Any], *, record_id: UUID | None = None) -> E:
         """A new record, not yet stored: owned by the caller unless the values say otherwise."""
@@ -259,6 +253,7 @@ class Collection(Generic[E]):
         """
         before, row_before = call.state[entity.id]
         if entity.owner != before.owner and not self.contract.shared:
+            refuse_collaborator(call.principal, self.scope(call, self._required(call)), before)
             self._own(call, entity, entity.owner)
         picked_values.settle(call, self.codec, entity, before)
         row = self.codec.to_row(entity)

@@ -20,7 +20,8 @@ from crmkit.custom_fields.definitions import (
 )
 from crmkit.custom_fields.rules import check, check_change
 from crmkit.custom_fields.tables import CUSTOM_FIELD, CUSTOM_FIELD_VALUE
-from crmkit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from crmkit.etags import check_etag
 from crmkit.fieldmask import masked_fields
 from crmkit.ids import uuid7
 from crmkit.names import parse_name
@@ -112,7 +113,7 @@ class CustomFieldService:
         given = request.custom_field
         names = masked_fields(request.update_mask.paths, given, messages.WRITABLE)
         before = await self._find(call, given.name, "custom_field.name", lock=True)
-        _check_etag(before, given.etag)
+        check_etag(given.name, given.etag, before.version)
         if before.delete_time is not None:
             msg = f"{given.name} is deleted; restore it first."
             raise FailedPrecondition(msg, reason="RECORD_DELETED")
@@ -125,7 +126,7 @@ class CustomFieldService:
         """Takes a field away; its values stay."""
         _require_all(call)
         field = await self._find(call, request.name, "name", lock=True)
-        _check_etag(field, request.etag)
+        check_etag(request.name, request.etag, field.version)
         if field.delete_time is not None:
             msg = f"{request.name} is deleted already."
             raise FailedPrecondition(msg, reason="ALREADY_DELETED")
@@ -135,7 +136,7 @@ class CustomFieldService:
         """Gives a field back with its values."""
         _require_all(call)
         field = await self._find(call, request.name, "name", lock=True)
-        _check_etag(field, request.etag)
+        check_etag(request.name, request.etag, field.version)
         if field.delete_time is None:
             msg = f"{request.name} is not deleted."
             raise FailedPrecondition(msg, reason="NOT_DELETED")
@@ -167,12 +168,6 @@ def _require_all(call: Call) -> None:
         raise PermissionDenied(
             msg, reason="SCOPE_ALL_NEEDED", metadata={"permission": call.method.permission}
         )
-
-
-def _check_etag(field: CustomField, etag: str) -> None:
-    if etag and etag.removeprefix("W/").strip('"') != str(field.version):
-        msg = "The custom field has changed since it was read."
-        raise Aborted(msg, reason="ETAG_MISMATCH", metadata={"etag": f'"{field.version}"'})
 
 
 async def _refuse_by_values(call: Call, before: CustomField, after: CustomField) -> None:

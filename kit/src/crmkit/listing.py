@@ -1,6 +1,7 @@
 """Lists of records: filter, order, record scope and keyset paging as one compiled statement."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -25,6 +26,7 @@ from crmkit.paging import (
     parse_order_by,
 )
 from crmkit.sensitive import hidden_in, without
+from crmkit.sharing import Access, is_shareable, needed, shared_with_caller
 from crmkit.statements import Statement, compile_statement
 
 E = TypeVar("E", bound=Record)
@@ -33,6 +35,7 @@ Parameters = Callable[[Principal, RecordScope], Mapping[str, object]]
 
 # Lists and maps have no order.
 _UNORDERED = {"labels", "json_list", "references", "record_names"}
+_ROW_LIMIT = sa.bindparam("row_limit", type_=sa.Integer)
 _STATEMENTS_KEPT = 512  # first pages by filter, order and scope
 
 
@@ -51,9 +54,10 @@ class Listing(Generic[E]):
         self._scoped = scoped
         self._parameters = parameters
         self._table = codec.table
-        self.filter_fields = (
-            codec.filter_fields()
-        )  # whoever asks; what a caller names goes by `condition`
+        # A scope of its own says itself with whom records are shared.
+        self._shareable = scoped is scope_condition and is_shareable(codec.contract)
+        # Whoever asks; what a caller names goes by `condition`.
+        self.filter_fields = codec.filter_fields()
         self._order_fields = {"id": codec.table.c.id} | {
             name: f.column for name, f in self.filter_fields.items() if f.kind not in _UNORDERED
         }
@@ -73,11 +77,12 @@ class Listing(Generic[E]):
         arguments = (request.filter, request.order_by, request.show_deleted)
         orders = self._orders(request.order_by, custom, hidden)
         bound_to = fingerprint(self._table.name, *arguments)
+        also_shared = self._also_shared(call, request.filter, request.order_by)
+        chosen = (*arguments, scope, zone, custom, hidden, also_shared)
         if request.page_token:
-            position = decode_token(request.page_token, bound_to, orders)
-            statement = self._compile(*arguments, scope, zone, custom, hidden, position)
+            statement = self._compile(*chosen, decode_token(request.page_token, bound_to, orders))
         else:
-            statement = self._first_page(*arguments, scope, zone, custom, hidden)
+            statement = self._first_page(*chosen)
         parameters = {"row_limit": size + 1, **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(statement, parameters)
         token = ""
@@ -121,15 +126,22 @@ class Listing(Generic[E]):
     def matching(
         self, call: Call, scope: RecordScope, filter_text: str, *, deleted: bool = False
     ) -> tuple[list[sa.ColumnElement[bool]], Mapping[str, object]]:
-        """The conditions of a list's records, or of those in the trash, and their parameters.
+        """The conditions of the records that a list, or another method, chooses, and their parameters.
+
+        Args:
+            call: Work whose method says what the records are chosen for.
+            scope: How far the caller reaches.
+            filter_text: Which of them.
+            deleted: True for those in the trash.
 
         Raises:
             InvalidArgument: `INVALID_FILTER`.
         """
+        assert call.method is not None  # else nobody knows what for
         deletion = self._table.c.delete_time
         conditions = [
             self.condition(call, scope, filter_text),
-            self._scoped(self._table, scope),
+            self._reached(call, scope, filter_text, needed(call.method.permission)),
             deletion.is_not(None) if deleted else deletion.is_(None),
         ]
         found = [c for c in conditions if c is not None]
@@ -144,6 +156,7 @@ class Listing(Generic[E]):
         zone: tzinfo,
         custom: CustomColumns,
         hidden: frozenset[str],
+        also_shared: bool,  # noqa: FBT001
         position: Sequence[Value] | None = None,
     ) -> Statement:
         orders = self._orders(order_by, custom, hidden)
@@ -153,7 +166,6 @@ class Listing(Generic[E]):
             records = records.outerjoin(column.table, custom.joins[column.table])
         conditions = [
             self._filter(filter_text, custom, hidden, zone),
-            self._scoped(self._table, scope),
             None if show_deleted else self._table.c.delete_time.is_(None),
             keyset_condition(orders, position) if position is not None else None,
         ]
@@ -162,9 +174,38 @@ class Listing(Generic[E]):
             .select_from(records)
             .where(*[c for c in conditions if c is not None])
             .order_by(*[order.clause() for order in orders])
-            .limit(sa.bindparam("row_limit", type_=sa.Integer))
+            .limit(_ROW_LIMIT)
         )
-        return compile_statement(query)
+        in_scope = self._scoped(self._table, scope)
+        if in_scope is None:
+            return compile_statement(query)
+        if not also_shared:
+            return compile_statement(query.where(in_scope))
+        shared = shared_with_caller(self._table.c.id)
+        return compile_statement(_first_of_either(query, orders, in_scope, shared))
+
+    def _reached(
+        self, call: Call, scope: RecordScope, named: str, access: Access = Access.READ
+    ) -> sa.ColumnElement[bool] | None:
+        """The condition of a scope, and of what is shared with the caller; None for all records."""
+        condition = self._scoped(self._table, scope)
+        if condition is None or not self._also_shared(call, named):
+            return condition
+        return sa.or_(condition, shared_with_caller(self._table.c.id, access))
+
+    def _also_shared(self, call: Call, filter_text: str, order_by: str = "") -> bool:
+        """False where shared records are left out: their place would tell what is hidden in them."""
+        if not self._shareable:
+            return False
+        hidden = hidden_in(call.principal, self._codec.contract, RecordScope.ALL)
+        if not any(name in filter_text or name in order_by for name in hidden):
+            return True
+        try:
+            self._filter(filter_text, self.custom(call), hidden, call.organization.zone)
+            self._orders(order_by, self.custom(call), hidden)
+        except InvalidArgument:
+            return False
+        return True
 
     async def look_up(
         self, call: Call, scope: RecordScope, field: str, values: Sequence[str]
@@ -175,7 +216,7 @@ class Listing(Generic[E]):
         if known is None or known.kind != "text":
             msg = f"{self._table.name} cannot be looked up by {field or 'nothing'}."
             raise InvalidArgument(msg, field="field")
-        condition = self._scoped(self._table, scope)
+        condition = self._reached(call, scope, field)
         query = sa.select(known.column, self._table.c.id).where(
             known.column == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text))),
             self._table.c.delete_time.is_(None),
@@ -184,6 +225,23 @@ class Listing(Generic[E]):
         parameters = {"values": list(values), **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(compile_statement(query), parameters)
         return [(row[0], row[1]) for row in rows]
+
+
+def _first_of_either(
+    query: "sa.Select[Any]",
+    orders: Sequence[Order],
+    one: sa.ColumnElement[bool],
+    other: sa.ColumnElement[bool],
+) -> "sa.Select[Any]":
+    """The first rows for which one of two conditions holds.
+
+    Each condition finds its own first rows by an index of its own, however large the table is; with OR
+    PostgreSQL would read all rows for which one holds, or all in the order until enough are found.
+    """
+    either = sa.union_all(query.where(one), query.where(other, one.is_not(sa.true()))).subquery()
+    columns: dict[Any, Any] = dict(zip(query.selected_columns, either.c, strict=True))
+    merged = [replace(order, column=columns[order.column]) for order in orders]
+    return sa.select(either).order_by(*[order.clause() for order in merged]).limit(_ROW_LIMIT)
 
 
 def _joined(orders: Sequence[Order], custom: CustomColumns) -> list[sa.Column[Any]]:

@@ -1,12 +1,27 @@
 """LookupService: finds this service's records by what people call them, for other services' imports."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from crm.common.v1 import lookup_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import InvalidArgument
+from crmkit.names import parse_name
+
+
+async def look_up(
+    call: Call, collection: Collection[Any], field: str, values: Sequence[str]
+) -> list[tuple[str, UUID]]:
+    """Pairs of (value, id) for records whose text field, or `name`, has one of the values."""
+    permission = collection.permission("get")
+    if field != "name":
+        scope = collection.scope(call, permission)
+        return await collection.listing.look_up(call, scope, field, values)
+    ids = [parse_name(name, collection=collection.name, field="values") for name in values]
+    found = await collection.get_many(call, ids, permission=permission)
+    return [(collection.codec.name_of(e.id), e.id) for e in found if e.delete_time is None]
 
 
 class LookupService:
@@ -23,7 +38,7 @@ class LookupService:
         if collection is None:
             msg = f"There is no collection {request.collection} here."
             raise InvalidArgument(msg, field="collection")
-        found = await collection.look_up(call, request.field, list(request.values))
+        found = await look_up(call, collection, request.field, list(request.values))
         matches = [
             lookup_pb2.LookUpRecordsResponse.Match(value=value, name=f"{collection.name}/{id_}")
             for value, id_ in found

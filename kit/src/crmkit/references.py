@@ -23,6 +23,7 @@ from crmkit.feed.events import Event
 from crmkit.field_codecs import Reference
 from crmkit.names import parse_name
 from crmkit.schema import KNOWN_RECORD, KNOWN_TEAM, KNOWN_USER
+from crmkit.sharing import is_shareable, within_reach
 from crmkit.statements import Statement, compile_statement
 
 _IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
@@ -69,8 +70,11 @@ async def confirm(call: Call, references: Iterable[Reference]) -> None:
         if collection in call.home.tables:
             continue
         found = await _find(call, collection, [r.id for r in wanted])
+        # With whom another service's records are shared only that service knows.
+        shareable = is_shareable(contract.collections()[collection])
         for reference in wanted:
-            if reference.id not in found and await _ask(call, collection, reference.id):
+            unsure = reference.id not in found or (shareable and found[reference.id] is None)
+            if unsure and await _ask(call, collection, reference.id):
                 confirmed.add(reference.id)
 
 
@@ -108,7 +112,7 @@ async def failures(call: Call, references: Iterable[Reference]) -> dict[Referenc
 
 
 async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool | None]:
-    """Id → whether it is deleted; None for a record that the caller may not see."""
+    """Id → whether it is deleted; None for a record that the caller, as far as is known here, may not see."""
     own = call.home.tables.get(collection)
     if own is not None:
         rows = await call.reader.fetch_all(_own_records(own), {"ids": ids})
@@ -117,19 +121,14 @@ async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool
     else:
         parameters = {"collection": collection, "ids": ids}
         rows = await call.reader.fetch_all(_KNOWN_RECORDS, parameters)
-    scope = _scope(call, collection)
-    return {
-        id_: deleted if call.principal.covers(scope, owner, team) else None
-        for id_, deleted, owner, team in rows
-    }
-
-
-def _scope(call: Call, collection: str) -> RecordScope:
-    """The records of a collection that the caller may refer to: those that they may see."""
     resource = contract.collections()[collection]
-    if resource.shared:
-        return RecordScope.ALL
-    return call.principal.grants.scope(f"{resource.service}.{collection}.get")
+    permission = f"{resource.service}.{collection}.get"
+    scope = RecordScope.ALL if resource.shared else call.principal.grants.scope(permission)
+    records = [(id_, owner, team) for id_, _, owner, team in rows]
+    reached = await within_reach(
+        call.reader, call.principal, (resource, permission), scope, records
+    )
+    return {row[0]: row[1] if row[0] in reached else None for row in rows}
 
 
 async def _ask(call: Call, collection: str, record_id: UUID) -> bool:

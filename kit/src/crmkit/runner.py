@@ -34,6 +34,7 @@ from crmkit import (
 )
 from crmkit.access import RecordScope, service_principal
 from crmkit.call import Call, Home, new_call
+from crmkit.children.collaborators import CollaboratorService
 from crmkit.children.comments import CommentService
 from crmkit.children.followers import FollowerService
 from crmkit.clients import Clients
@@ -208,6 +209,8 @@ class RunningService:
         if f"{package}.CommentService" in contract.services():
             servicers[f"{package}.CommentService"] = CommentService(collections)
             servicers[f"{package}.FollowerService"] = FollowerService(collections)
+        if shareable := {c.name: c for c in self.service.collections if c.shareable}:
+            servicers[f"{package}.CollaboratorService"] = CollaboratorService(shareable)
         for part in self._parts:
             servicers |= part.servicers
         return servicers

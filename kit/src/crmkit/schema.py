@@ -118,6 +118,24 @@ REVISION = sa.Table(
     sa.Column("changes", JSONB, nullable=False),
 )
 
+# With whom a record is shared: a user or a team; what it means stands in `sharing`.
+COLLABORATOR = sa.Table(
+    "collaborator",
+    PLATFORM,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("collection", TEXT, nullable=False),
+    sa.Column("record", sa.Uuid, nullable=False),
+    sa.Column("grantee_collection", TEXT, nullable=False),
+    sa.Column("grantee", sa.Uuid, nullable=False),
+    sa.Column("access", sa.SmallInteger, nullable=False),  # as in the contract: the higher the more
+    sa.Column("creator", TEXT, nullable=False),
+    sa.Column("create_time", TIMESTAMP, nullable=False),
+    sa.Column("update_time", TIMESTAMP, nullable=False),
+    sa.Index("uq_collaborator_record", "record", "grantee", unique=True),
+    sa.Index("ix_collaborator_grantee", "grantee", "record"),
+)
+
 # What this service knows of other services' records, for references (decision 11).
 KNOWN_RECORD = sa.Table(
     "known_record",

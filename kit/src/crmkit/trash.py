@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from crmkit import clock, contract, custom_values
 from crmkit.access import service_principal
 from crmkit.call import Call, Home, new_call
-from crmkit.children import attached_files, comments, followers
+from crmkit.children import attached_files, collaborators, comments, followers
 from crmkit.codec import Codec
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, Failure
@@ -49,6 +49,7 @@ async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
     await comments.forget(call.tx, entity.id)
     await followers.forget(call.tx, entity.id)
     await attached_files.forget(call.tx, entity.id)
+    await collaborators.forget(call.tx, entity.id)
     entity.version += 1
     await publish_purged(collection.codec, call, entity)
 

@@ -27,7 +27,8 @@ from crmkit.children.parents import (
 from crmkit.children.tables import COMMENT
 from crmkit.collection import Collection
 from crmkit.db import Executor
-from crmkit.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied
+from crmkit.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from crmkit.etags import check_etag
 from crmkit.field_codecs import Reference
 from crmkit.field_values import text as checked_text
 from crmkit.fieldmask import masked_fields
@@ -72,7 +73,7 @@ class CommentService:
         """Stores a comment; its author and whom it mentions follow the record."""
         text, mentions = await _read_text(call, request.comment.text)
         parent = await self._parents.hold(call, request.parent)
-        _refuse_strangers(call, parent, mentions)
+        await _refuse_strangers(call, parent, mentions)
         reply_to = await self._answered(call, parent, request.comment.reply_to)
         row = {
             "id": uuid7(),
@@ -148,7 +149,7 @@ class CommentService:
         if text == row["text"]:
             return _message(row)
         new = [user for user in mentions if user not in row["mentions"]]
-        _refuse_strangers(call, parent, new)
+        await _refuse_strangers(call, parent, new)
         row |= {"text": text, "mentions": mentions}
         await _save(call, row)
         await followers.add(call, parent, new)
@@ -175,10 +176,7 @@ class CommentService:
             raise parent.not_found(name)
         row = _values(found)
         _refuse_deleted(row["delete_time"], name)
-        if etag and etag.removeprefix("W/").strip('"') != str(row["version"]):
-            msg = f"{name} has changed since it was read."
-            metadata = {"etag": f'"{row["version"]}"'}
-            raise Aborted(msg, reason="ETAG_MISMATCH", metadata=metadata)
+        check_etag(name, etag, row["version"])
         return parent, row
 
 
@@ -197,9 +195,9 @@ async def _read_text(call: Call, typed: str) -> tuple[str, list[UUID]]:
     return text, mentions
 
 
-def _refuse_strangers(call: Call, parent: Parent, users: list[UUID]) -> None:
+async def _refuse_strangers(call: Call, parent: Parent, users: list[UUID]) -> None:
     for user in users:
-        if not may_read(call, parent, user):
+        if not await may_read(call, parent, user):
             msg = f"{_TEXT} mentions users/{user}, who may not read {parent.name}."
             metadata = {"user": f"users/{user}"}
             raise InvalidArgument(msg, reason="CANNOT_READ_RECORD", field=_TEXT, metadata=metadata)

@@ -79,7 +79,7 @@ class FollowerService:
     async def _decide(self, call: Call, request: Any, *, following: bool) -> None:
         user = await _whom(call, request.user)
         parent = await self._parents.hold(call, request.name, field="name")
-        if following and not may_read(call, parent, user):
+        if following and not await may_read(call, parent, user):
             msg = f"users/{user} may not read {request.name}."
             raise InvalidArgument(msg, reason="CANNOT_READ_RECORD", field="user")
         row = _row(call, parent, user, following=following)

@@ -65,3 +65,28 @@ def create_attachments() -> None:
 def drop_attachments() -> None:
     """Drops it again."""
     op.drop_table("attachment")
+
+
+def create_collaborators() -> None:
+    """Creates the table of collaborators."""
+    op.create_table(
+        "collaborator",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("collection", sa.Text(collation="C"), nullable=False),
+        sa.Column("record", sa.Uuid(), nullable=False),
+        sa.Column("grantee_collection", sa.Text(collation="C"), nullable=False),
+        sa.Column("grantee", sa.Uuid(), nullable=False),
+        sa.Column("access", sa.SmallInteger(), nullable=False),
+        sa.Column("creator", sa.Text(collation="C"), nullable=False),
+        sa.Column("create_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("update_time", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("uq_collaborator_record", "collaborator", ["record", "grantee"], unique=True)
+    op.create_index("ix_collaborator_grantee", "collaborator", ["grantee", "record"])
+
+
+def drop_collaborators() -> None:
+    """Drops it again."""
+    op.drop_table("collaborator")

@@ -17,6 +17,7 @@ from crmkit.errors import FailedPrecondition, Failure, InvalidArgument, NotFound
 from crmkit.feed import outbox
 from crmkit.names import parse_names
 from crmkit.publishing import new_event
+from crmkit.sharing import within_reach
 from crmkit.statements import Statement, compile_statement
 
 
@@ -101,16 +102,18 @@ class Parents:
         return found
 
 
-def may_read(call: Call, parent: Parent, user: UUID) -> bool:
+async def may_read(call: Call, parent: Parent, user: UUID) -> bool:
     """True if a user may read the record, with today's rights."""
     try:
         principal = call.home.rights.principal(user)
     except Failure:  # unknown here, or may not sign in any more
         return False
-    scope = principal.grants.scope(parent.collection.permission("get"))
-    if scope is RecordScope.NONE or parent.collection.contract.shared:
+    permission, resource = parent.collection.permission("get"), parent.collection.contract
+    scope = principal.grants.scope(permission)
+    if scope is RecordScope.NONE or resource.shared:
         return scope is not RecordScope.NONE
-    return principal.covers(scope, parent.record.owner, parent.record.team)
+    record = (parent.record.id, parent.record.owner, parent.record.team)
+    return bool(await within_reach(call.reader, principal, (resource, permission), scope, [record]))
 
 
 def reaches(call: Call, user: UUID | None) -> bool:

@@ -2,8 +2,9 @@
 
 import base64
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from google.protobuf.json_format import MessageToDict
@@ -25,6 +26,7 @@ from crmkit.feed.events import from_row as event_from_row
 from crmkit.feed.feed import PAGE_BYTES, Feed, FeedHead
 from crmkit.schema import EVENT_LOG
 from crmkit.sensitive import conceal
+from crmkit.sharing import access_to, is_shareable, shared_records
 from crmkit.statements import Row, compile_statement
 
 Visible = Callable[[Call, str], RecordScope]
@@ -46,10 +48,15 @@ def _in_scope(scope: RecordScope) -> sa.ColumnElement[bool]:
 
 
 _SCOPES = (RecordScope.OWN, RecordScope.TEAM, RecordScope.SUBTREE, RecordScope.ALL)
+_ids = shared_records().subquery()
+_is_shared = sa.and_(
+    _collection == sa.any_(sa.bindparam("collections_shared", type_=sa.ARRAY(sa.Text))),
+    sa.func.split_part(EVENT_LOG.c.subject, "/", 2).in_(sa.select(sa.cast(_ids.c.record, sa.Text))),
+)
 _visible_after = (
     sa.select(*(EVENT_LOG.c[name] for name in LOG_COLUMNS))
     .where(EVENT_LOG.c.feed_seq > sa.bindparam("after"))
-    .where(sa.or_(*(_in_scope(scope) for scope in _SCOPES)))
+    .where(sa.or_(*(_in_scope(scope) for scope in _SCOPES), _is_shared))
     .order_by(EVENT_LOG.c.feed_seq)
     .limit(sa.bindparam("count"))
 )
@@ -73,6 +80,7 @@ class EventService:
         self._feed = feed
         self._visible = visible
         self._collections = frozenset(contract.collections())
+        self._shareable = {c for c, of in contract.collections().items() if is_shareable(of)}
 
     async def ListEvents(
         self, request: event_pb2.ListEventsRequest, call: Call
@@ -104,9 +112,8 @@ class EventService:
         await call.begin_answer()  # a reader knows at once that it listens, also while all is quiet
         while True:
             events = await self._feed.read(position, _MAX_PAGE)
-            for wire in events:
-                if self._may_see(call, Event(wire)):
-                    yield _domain_event(wire, head, call.principal)
+            for wire in await self._seen(call, events):
+                yield _domain_event(wire, head, call.principal)
             if events:
                 position = events[-1].feed_seq
             else:
@@ -124,7 +131,30 @@ class EventService:
             "scope_user": principal.user,
             "scope_team": principal.team,
             "scope_teams": list(principal.subtree),
+            "scope_grantees": principal.grantees,
+            "collections_shared": [c for c in self._shareable if self._is_shareable(call, c)],
         }
+
+    async def _seen(self, call: Call, wires: Sequence[FeedEvent]) -> list[FeedEvent]:
+        """Those of some events that the caller may see, also as their record is shared with them now."""
+        in_scope = [self._may_see(call, Event(wire)) for wire in wires]
+        others = {
+            wire.feed_seq: UUID(wire.subject.split("/")[1])
+            for wire, seen in zip(wires, in_scope, strict=True)
+            if not seen and self._is_shareable(call, wire.subject.split("/")[0])
+        }
+        shared = await access_to(self._feed.database, call.principal, list(set(others.values())))
+        return [
+            wire
+            for wire, seen in zip(wires, in_scope, strict=True)
+            if seen or others.get(wire.feed_seq) in shared
+        ]
+
+    def _is_shareable(self, call: Call, collection: str) -> bool:
+        """True if records of a collection that the caller may read can be shared with them."""
+        if collection not in self._shareable:
+            return False
+        return self._visible(call, collection) is not RecordScope.NONE
 
     def _may_see(self, call: Call, event: Event) -> bool:
         collection = event.subject.split("/", 1)[0]

@@ -38,8 +38,9 @@ class Event:
     """One event of a feed, as handlers see it.
 
     Attributes:
-        wire: The event as it travels; everything else is read from it.
+        wire: The event as it travels; everything else but `shared_with` is read from it.
         source: The service whose feed it is.
+        shared_with: Users and teams with whom its record is shared, where its reader has looked.
     """
 
     def __init__(self, wire: FeedEvent) -> None:
@@ -47,11 +48,13 @@ class Event:
         self.feed_seq: int = wire.feed_seq
         self.routing_key: str = wire.routing_key
         self.subject: str = wire.subject
+        self.shared_with: frozenset[UUID] = frozenset()
 
     def shown(self, message: Any) -> "Event":
         """The same event with what its reader may see of the message."""
         other = Event(self.wire)
         other.__dict__["message"] = message
+        other.shared_with = self.shared_with
         return other
 
     def __repr__(self) -> str:

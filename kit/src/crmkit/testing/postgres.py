@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from crmkit import platform_tables
+from crmkit.children.migrations import create_collaborators
 from crmkit.postgres_databases import create_database, drop_database
 
 
@@ -69,9 +70,10 @@ class TestServer:
 
 
 def create_platform_tables(url: str) -> None:
-    """Prepares an empty database with the kit's own tables, as a service's first migration does."""
+    """Prepares an empty database with the tables that the feed needs, as services' migrations do."""
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sa.NullPool
     )
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         platform_tables.create_first()
+        create_collaborators()

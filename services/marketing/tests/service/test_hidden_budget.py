@@ -12,6 +12,7 @@ from google.type.money_pb2 import Money
 
 from crm.common.v1 import (
     bulk_action_pb2,
+    collaborator_pb2,
     event_pb2,
     export_pb2,
     import_pb2,
@@ -21,6 +22,7 @@ from crm.common.v1 import (
 from crm.marketing.v1 import (
     bulk_action_pb2_grpc,
     campaign_pb2,
+    collaborator_pb2_grpc,
     event_pb2_grpc,
     export_pb2_grpc,
     import_pb2_grpc,
@@ -273,6 +275,37 @@ async def test_an_export_holds_what_its_creator_sees(marketing: ServiceUnderTest
                 await service.CreateExport(request, metadata=bob.metadata)
             texts.append(str(refused.value.details()).replace(field, "…"))
     assert texts[:3] == texts[3:]
+
+
+async def test_sharing_a_campaign_does_not_show_what_the_right_does_not_reach(
+    marketing: ServiceUnderTest,
+) -> None:
+    """INVARIANT: neither in the record, nor by its place in a list, nor in a file."""
+    root = await marketing.person("*")
+    bob = await marketing.person(*((p, "OWN") for p in WORK), (READ, "OWN"))
+    own = await create(marketing, bob, budget=BUDGET, display_name="Own")
+    other = await create(marketing, root, budget=MORE, display_name="A budget")
+    collaborator = collaborator_pb2.Collaborator(
+        user=bob.name, access=collaborator_pb2.Collaborator.EDIT
+    )
+    request = collaborator_pb2.CreateCollaboratorRequest(
+        parent=other.name, collaborator=collaborator
+    )
+    sharing: Any = collaborator_pb2_grpc.CollaboratorServiceStub(marketing.channel)
+    await sharing.CreateCollaborator(request, metadata=root.metadata)
+    assert (await get(marketing, bob, other.name)).HasField("budget") is False
+    assert await refusal(update(marketing, bob, other.name, budget=BUDGET)) == DENIED
+    for arguments, names in (
+        ({}, [other.name, own.name]),
+        ({"filter": 'display_name = "A budget"'}, [other.name]),
+        ({"order_by": "display_name"}, [other.name, own.name]),
+        ({"filter": "budget > 1"}, [own.name]),
+        ({"order_by": "budget desc"}, [own.name]),
+    ):
+        assert [c.name for c in await listed(marketing, bob, **arguments)] == names
+        name, _ = await exported(marketing, bob, **arguments)
+        text = await downloaded(marketing, bob, name)
+        assert (text.count("\r\n") - 1, "5001" in text) == (len(names), False)
 
 
 async def test_an_import_writes_it_only_with_the_right(marketing: ServiceUnderTest) -> None:

@@ -1,19 +1,28 @@
-"""Who is told of comments on other services' records."""
+"""Who is told of comments on other services' records, and of their being shared."""
 
 from typing import Any
 
+import sqlalchemy as sa
+
+from crm.common.v1.collaborator_pb2 import Collaborator
 from crm.common.v1.comment_pb2 import Comment
+from crm.identity.v1.organization_pb2 import Organization, OrganizationUpdated
+from crm.sales.v1.audit_pb2 import AuditEntryRecorded
+from crm.sales.v1.collaborator_pb2 import CollaboratorCreated, CollaboratorDeleted
 from crm.sales.v1.comment_pb2 import CommentCreated, CommentDeleted, CommentUpdated
 from crm.sales.v1.follower_pb2 import FollowerAdded, FollowerRemoved
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityPurged
 from crm.workspace.v1 import notification_pb2, notification_pb2_grpc
 from crmkit.ids import uuid7
+from crmkit.statements import compile_statement
 from crmkit.testing import eventually
 from crmkit.testing.feed_host import FeedHost
 from crmkit.testing.harness import Person, ServiceUnderTest
 
 Notification = notification_pb2.Notification
-MENTIONED, COMMENTED = Notification.MENTIONED, Notification.COMMENTED
+MENTIONED, COMMENTED, SHARED = (
+    Notification.MENTIONED, Notification.COMMENTED, Notification.SHARED,
+)  # fmt: skip
 READS = "sales.opportunities.get"
 
 
@@ -39,6 +48,10 @@ class Talk:
         event = FollowerAdded if following else FollowerRemoved
         message = event(user=person.name, parent=self.record)
         await self.publish(message, subject=f"{self.record}/followers/{person.id}")
+
+    async def share(self, event: type[Any], name: str, **grantee: str) -> None:
+        collaborator = Collaborator(name=name, access=Collaborator.READ, **grantee)
+        await self.publish(event(collaborator=collaborator, parent=self.record), subject=name)
 
     async def told(self, person: Person) -> list[tuple[int, str]]:
         """Kind and subject of a person's notifications, oldest first, once all is applied."""
@@ -127,3 +140,40 @@ async def test_nobody_follows_a_record_that_is_no_more(
     await talk.publish(OpportunityPurged(opportunity=Opportunity(name=talk.record)))
     await talk.say()
     assert await talk.told(reader) == []
+
+
+async def test_with_whom_a_record_is_shared_is_told_of_it_while_it_is_shared(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """INVARIANT: as in the service that owns it: a user by name, a team's people as they are today."""
+    team = await workspace.team()
+    owner, user = await workspace.person(READS), await workspace.person((READS, "OWN"))
+    mate, blind = await workspace.person((READS, "OWN"), team=team), await workspace.person()
+    talk = Talk(workspace, feeds, owner)
+    shares = {
+        f"{talk.record}/collaborators/{uuid7()}": grantee
+        for grantee in ({"user": user.name}, {"team": f"teams/{team}"}, {"user": blind.name})
+    }
+    for name, grantee in shares.items():
+        await talk.share(CollaboratorCreated, name, **grantee)
+    everybody = [person.name for person in (user, mate, blind)]
+    first = await talk.say(*everybody)
+    for name, grantee in shares.items():
+        await talk.share(CollaboratorDeleted, name, **grantee)
+    await talk.say(*everybody)
+    assert await talk.told(user) == [(SHARED, talk.record), (MENTIONED, first)]
+    assert await talk.told(mate) == [(MENTIONED, first)]
+    assert await talk.told(blind) == []
+
+
+async def test_events_of_what_is_never_shared_are_applied_too(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """A subject need not be a record with a UUID: settings and entries of a log have other names."""
+    owner = await workspace.person()
+    talk = Talk(workspace, feeds, owner)
+    await talk.publish(AuditEntryRecorded(), subject="auditEntries/not-a-uuid")
+    await talk.publish(OrganizationUpdated(organization=Organization(name="organization")))
+    await talk.told(owner)
+    parked = compile_statement(sa.text("SELECT error FROM parked_event"))
+    assert await workspace.database.fetch_all(parked) == []

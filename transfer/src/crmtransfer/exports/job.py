@@ -17,7 +17,7 @@ from crmkit import contract
 from crmkit.call import Call, Home, new_call
 from crmkit.collection import Collection
 from crmkit.contract import Method
-from crmkit.sensitive import hidden_in
+from crmkit.sensitive import conceal, hidden_in
 from crmkit.statements import compile_statement
 from crmtransfer.exports import runs, vcards, workbook
 from crmtransfer.exports.columns import Column, columns_of
@@ -109,6 +109,8 @@ class _Work:
         call = _call(self.home, self.collection, run)
         records, token = await self.collection.list_page(call, request, PAGE_ROWS)
         messages = [self.collection.message(record) for record in records]
+        for message in messages:  # a shared record may hide what the others show
+            conceal(call.principal, message)
         if run.specification.format == export_pb2.Export.VCARD:
             names = await vcards.organizations(call, self.all_collections, messages)
             data = vcards.cards(messages, names, self.hidden)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.db import Transaction
+from crmkit.lookup import look_up
 from crmkit.statements import compile_statement
 
 # (field, value): what makes two records the same.
@@ -63,7 +64,7 @@ async def matches(
         if field == "external_id":
             found |= await _by_external_id(call, collection, values)
         else:
-            pairs = await collection.look_up(call, field, values)
+            pairs = await look_up(call, collection, field, values)
             for value, id_ in sorted(pairs, key=lambda pair: pair[1], reverse=True):
                 found[field, value] = Match(id_, usable=True)
     return found
@@ -79,11 +80,10 @@ async def _by_external_id(
             c.external_id == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text)))
         )
     )
-    scope = collection.scope(call, collection.permission("get"))
-    found: dict[Identity, Match] = {}
-    for value, id_, delete_time, owner, team in await call.tx.fetch_all(
-        statement, {"values": values}
-    ):
-        usable = delete_time is None and call.principal.covers(scope, owner, team)
-        found["external_id", value] = Match(id_, usable=usable)
-    return found
+    rows = await call.tx.fetch_all(statement, {"values": values})
+    records = [(id_, owner, team) for _, id_, _, owner, team in rows]
+    reached = await collection.within_reach(call, collection.permission("get"), records)
+    return {
+        ("external_id", value): Match(id_, usable=delete_time is None and id_ in reached)
+        for value, id_, delete_time, _, _ in rows
+    }

@@ -13,6 +13,7 @@ from crmkit.call import Call
 from crmkit.clients import unavailable
 from crmkit.collection import Collection
 from crmkit.errors import Failure, InvalidArgument, PermissionDenied, Unavailable
+from crmkit.lookup import look_up
 from crmkit.names import parse_name
 from crmtransfer.imports.mapping import Key
 from crmtransfer.imports.values import BadValue, shown
@@ -58,7 +59,7 @@ class Lookups:
     async def _ask(self, call: Call, key: Key, texts: list[str]) -> None:
         collection, field = key
         if collection in self._own:
-            pairs = await self._own[collection].look_up(call, field, texts)
+            pairs = await look_up(call, self._own[collection], field, texts)
             matches = [(text, f"{collection}/{id_}") for text, id_ in pairs]
         else:
             matches = await self._ask_owner(call, key, texts)

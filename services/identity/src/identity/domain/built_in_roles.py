@@ -16,12 +16,12 @@ _THEIR_OWN = (
     Grant("customer.tasks.*", "OWN"),
     Grant("customer.interactions.*", "OWN"),
 )
-# Who sees records talks about them, and adds files to those that they may change. Whose comments one may
-# delete, and whom one may let follow, the scope says: OWN is oneself.
+# Who sees records talks about them, and shares and adds files to those that they may change. Whose comments
+# one may delete, and whom one may let follow, the scope says: OWN is oneself.
 _TALK = tuple(
     Grant(f"{service}.{permission}", "OWN")
     for service in ("customer", "sales", "marketing", "support")
-    for permission in ("attachments.*", "comments.*", "followers.*")
+    for permission in ("attachments.*", "collaborators.*", "comments.*", "followers.*")
 )
 # Who works with records needs to see whom they can belong to.
 _EVERYONE = (

@@ -7,6 +7,7 @@ from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
 from workspace.queries.visibility import may_read_record
+from workspace.storage.collaborator import forget_collaborators
 from workspace.storage.follower import followers_of, forget_followers, note_follower
 from workspace.usecases.notify import notify
 
@@ -44,8 +45,10 @@ async def hear_of_follower(event: Event, call: Call) -> None:
 
 
 async def hear_of_purge(event: Event, call: Call) -> None:
-    """Forgets who followed a record that is no more."""
-    await forget_followers(call, _record(event.subject))
+    """Forgets who followed a record that is no more, and with whom it was shared."""
+    record = _record(event.subject)
+    await forget_followers(call, record)
+    await forget_collaborators(call, record)
 
 
 def _record(name: str) -> UUID:

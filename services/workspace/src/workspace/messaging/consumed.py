@@ -10,6 +10,7 @@ from crmkit.names import parse_name
 from workspace.domain.condition import holds
 from workspace.domain.webhook import RETRY_FOR, Webhook, matches
 from workspace.messaging.automation import start_rules
+from workspace.messaging.collaborator import hear_of_collaborator
 from workspace.messaging.comment import (
     actor_of,
     hear_of_comment,
@@ -19,6 +20,7 @@ from workspace.messaging.comment import (
 from workspace.messaging.leavers import stop_what_acts_for_who_left
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import readable
+from workspace.storage.collaborator import note_sharing
 from workspace.storage.webhook import sending_webhooks
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.deliver_webhook import promise
@@ -33,13 +35,16 @@ async def react(event: Event, call: Call) -> None:
     if event.routing_key in contract.events():  # else: of a newer version than this service
         if event.routing_key.startswith("identity.user."):
             await stop_what_acts_for_who_left(event, call)
-        await send_on(event, call)
         _, noun, past = event.routing_key.split(".")
+        if noun == "collaborator":
+            await hear_of_collaborator(event, call)
+        await note_sharing(call, event)
+        await send_on(event, call)
         if noun == "comment":
             await hear_of_comment(event, call)
         elif noun == "follower":
             await hear_of_follower(event, call)
-        else:
+        elif noun != "collaborator":
             await start_rules(event, call)
             await tell_new_owner(event, call)
             await tell_who_started(event, call)

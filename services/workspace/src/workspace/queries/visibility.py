@@ -42,7 +42,13 @@ def _may_read(principal: Principal, event: Event) -> bool:
     scope = principal.grants.scope(f"{resource.service}.{resource.collection}.get")
     if scope is RecordScope.NONE or resource.shared:
         return scope is not RecordScope.NONE
-    return principal.covers(scope, event.owner, event.team)
+    return _reaches(principal, scope, event)
+
+
+def _reaches(principal: Principal, scope: RecordScope, event: Event) -> bool:
+    if principal.covers(scope, event.owner, event.team):
+        return True
+    return not event.shared_with.isdisjoint(principal.grantees)
 
 
 def shown_also_to(rights: Rights, user: UUID | None, event: Event) -> Event:
@@ -66,7 +72,7 @@ def may_read_record(rights: Rights, user: UUID, event: Event) -> bool:
     scope = principal.grants.scope(f"{resource.service}.{resource.collection}.get")
     if resource.shared:
         return scope is not RecordScope.NONE
-    return scope is not RecordScope.NONE and principal.covers(scope, event.owner, event.team)
+    return scope is not RecordScope.NONE and _reaches(principal, scope, event)
 
 
 def may_read_some(principal: Principal, patterns: Sequence[str]) -> bool:

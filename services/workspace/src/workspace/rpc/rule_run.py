@@ -14,6 +14,7 @@ from workspace.domain.rule import RETRY_FOR
 from workspace.domain.rule_run import RuleRun, Step
 from workspace.queries.event_values import condition_values
 from workspace.queries.visibility import readable
+from workspace.storage.collaborator import note_sharing
 from workspace.storage.rule import RULES
 from workspace.storage.rule_run import find_run, list_runs, lock_run, save_run
 from workspace.usecases.rule_actions import Facts, plan
@@ -54,7 +55,8 @@ class RuleRunService:
         run = await lock_run(call, found.id)
         if run is None:
             raise _not_found(request.name)
-        rights, event = call.home.rights, Event(FeedEvent.FromString(run.event))
+        event = await note_sharing(call, Event(FeedEvent.FromString(run.event)))
+        rights = call.home.rights
         shown = readable(rights, rule.owner, event, rule.limits)
         if shown is None:
             msg = "The rule's owner may not read the event any more."

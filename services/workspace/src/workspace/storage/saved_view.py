@@ -16,6 +16,7 @@ from crmkit.access import EVERYTHING, Principal, RecordScope
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import PermissionDenied
+from crmkit.etags import check_etag
 from crmkit.listing import Listing
 from crmkit.statements import TEXT, compile_statement, record_table
 from workspace.domain.saved_view import SavedView
@@ -127,7 +128,7 @@ class SavedViews(Collection[SavedView]):
         if not call.principal.covers(scope, view.owner, view.team):
             msg = "The view belongs to somebody else; save a copy of your own."
             raise PermissionDenied(msg, reason="NOT_YOUR_VIEW")
-        self.check_etag(view, etag)
+        check_etag(self.codec.name_of(view.id), etag, view.version)
         return view
 
 

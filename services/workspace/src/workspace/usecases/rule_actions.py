@@ -39,6 +39,7 @@ from workspace.queries.action_fields import (
 )
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import may_read_record, readable, shown_also_to
+from workspace.storage.collaborator import note_sharing
 from workspace.storage.follower import followers_of
 from workspace.storage.webhook import webhook_by_id
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
@@ -187,7 +188,7 @@ def _plan_notify(what: Notify, facts: Facts) -> dict[str, Any]:
 
 async def _notify(work: Work) -> str | None:
     """Tells those who may read the record; answers the first notification."""
-    event, told = work.event, []
+    event, told = await note_sharing(work.call, work.event), []
     for user in await _recipients(work, event):
         if may_read_record(work.call.home.rights, user, event):
             name = await notify(
@@ -267,7 +268,7 @@ def _plan_call_webhook(what: CallWebhook, _facts: Facts) -> dict[str, Any]:
 
 
 async def _call_webhook(work: Work) -> str:
-    call, event = work.call, work.event
+    call, event = work.call, await note_sharing(work.call, work.event)
     id_ = parse_name(work.parameters["webhook"], collection="webhooks", field="webhook")
     webhook = await webhook_by_id(call.tx, id_)
     if webhook is None or webhook.owner != work.rule.owner or webhook.delete_time is not None:

@@ -17,6 +17,7 @@ from workspace.domain.webhook import matches
 from workspace.queries.event_types import matching
 from workspace.queries.event_values import condition_values
 from workspace.queries.visibility import readable
+from workspace.storage.collaborator import note_sharing
 from workspace.usecases.rule_actions import Facts, plan
 
 _FEED = "/crm.common.v1.FeedService"
@@ -40,6 +41,7 @@ async def try_rule(call: Call, rule: Rule) -> list[Tried]:
     Raises:
         Unavailable: A service whose events are needed cannot be reached.
     """
+    rights = call.home.rights
     services = {event.service for pattern in rule.event_types for event in matching(pattern)}
     events = [
         shown
@@ -47,7 +49,7 @@ async def try_rule(call: Call, rule: Rule) -> list[Tried]:
         for event in await _recent_events(call, service)
         if any(matches(pattern, event.routing_key) for pattern in rule.event_types)
         and event.routing_key in contract.events()
-        and (shown := readable(call.home.rights, rule.owner, event, rule.limits)) is not None
+        and (shown := readable(rights, rule.owner, await note_sharing(call, event), rule.limits))
     ]
     events.sort(key=lambda event: event.time, reverse=True)
     return [_tried(call, rule, event) for event in events[:_MOST_RESULTS]]
