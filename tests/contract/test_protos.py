@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 
 from crm.options.v1 import options_pb2
 from crmkit import contract
+from gateway.routes import route_table
 
 # Number of each field that every resource has; issues add fields from 12 on.
 STANDARD_FIELDS = {
@@ -40,13 +41,12 @@ def routed() -> list[MethodDescriptor]:
 
 def templates(method: MethodDescriptor) -> list[tuple[str, str]]:
     """Verb and path of each HTTP rule of a method, `/v1/quotes/*:accept`."""
-    rule = method.GetOptions().Extensions[annotations_pb2.http]
-    found = []
-    for binding in (rule, *rule.additional_bindings):
-        pattern = binding.WhichOneof("pattern")
-        path = re.sub(r"\{[^=}]+=([^}]*)\}", r"\1", getattr(binding, pattern))
-        found.append((pattern, path))
-    return found
+    address = f"/{method.containing_service.full_name}/{method.name}"
+    return [
+        (rule.verb.lower(), re.sub(r"\{[^=}]+=([^}]*)\}", r"\1", rule.template))
+        for rule in route_table().rules
+        if rule.grpc_path == address
+    ]
 
 
 def messages() -> Iterator[Descriptor]:

@@ -30,7 +30,6 @@ class _Document:
     def __init__(self, files: descriptor_pb2.FileDescriptorSet) -> None:
         self._schemas = Schemas(files)
         self._words = _resource_words(files)
-        self._seen: set[str] = set()
 
     def build(self, public_url: str) -> dict[str, Any]:
         paths: dict[str, dict[str, Any]] = {}
@@ -68,7 +67,7 @@ class _Document:
     def _operation(self, rule: Rule, path_names: list[str]) -> dict[str, Any]:
         text = self._schemas.comment(rule.grpc_service, rule.method)
         operation: dict[str, Any] = {
-            "operationId": self._operation_id(rule),
+            "operationId": _operation_id(rule),
             "tags": [_tag(rule.grpc_service)],
             "summary": re.split(r"(?<=\.)\s", text, maxsplit=1)[0],
             "description": text,
@@ -86,12 +85,6 @@ class _Document:
             operation["x-permission"] = rule.permission
         operation["x-access"] = rule.access
         return operation
-
-    def _operation_id(self, rule: Rule) -> str:
-        name = f"{rule.service}_{rule.method}"
-        number = 1 + sum(name == seen.partition(".")[0] for seen in self._seen)
-        self._seen.add(f"{name}.{number}")
-        return name if number == 1 else f"{name}_{number}"
 
     def _path(self, template: str) -> tuple[str, list[str]]:
         names: list[str] = []
@@ -192,6 +185,13 @@ def _singulars(pattern: str, variable: str) -> list[str]:
 def _singular(segment: str) -> str:
     snake = re.sub(r"(?<=[a-z])[A-Z]", lambda letter: f"_{letter[0]}", segment).lower()
     return re.sub(r"(?<!s)s$", "", re.sub(r"ies$", "y", snake))
+
+
+def _operation_id(rule: Rule) -> str:
+    name = f"{rule.service}_{rule.method}"
+    # What every kind of record has goes by the kind, so that a new kind renames nothing.
+    of_records = rule.input_type.startswith("crm.common.v1.") and rule.collection != rule.service
+    return f"{name}_{rule.collection}" if of_records else name
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
