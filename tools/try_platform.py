@@ -35,6 +35,7 @@ def main() -> None:
         "history, trash, purge": records.history_and_trash,
         "sensitive fields": records.sensitive_fields,
         "comments and followers": records.comments_and_followers,
+        "collaborators": records.collaborators,
         "attachments": records.attachments,
         "bulk actions": records.bulk_actions,
         "saved views": records.saved_views,

@@ -61,8 +61,7 @@ def files(p: People) -> None:
     upload = p.admin.ok("POST", "/v1/customer/uploads", text.encode())["name"]
     body = {"resource": "accounts", "upload": upload}
     preview = p.admin.job("/v1/customer/imports", body | {"validate_only": True})
-    upload = p.admin.ok("POST", "/v1/customer/uploads", text.encode())["name"]
-    run = p.admin.job("/v1/customer/imports", body | {"upload": upload})
+    run = p.admin.job("/v1/customer/imports", body)
     counts = ("total_rows", "created_count", "failed_count", "warning_count")
     expect([run[c] for c in counts], ["3", "2", "1", "1"])
     expect([preview[c] for c in counts], ["3", "2", "1", "1"])
@@ -105,6 +104,18 @@ def comments_and_followers(p: People) -> None:
     expect(p.colleague.refused("POST", f"{path}/comments", {"text": "Me too"})[0], 404)
     stranger = {"text": f"Look, @{p.colleague_name}"}
     expect(p.rep.refused("POST", f"{path}/comments", stranger)[0], 400)
+
+
+def collaborators(p: People) -> None:
+    """A record is shared with somebody who could not see it, and taken back."""
+    path = f"/v1/{p.rep.ok('POST', '/v1/accounts', {'display_name': 'Shared'})['name']}"
+    share = {"user": p.colleague_name, "access": "READ"}
+    expect(p.colleague.refused("POST", f"{path}/collaborators", share)[0], 404)
+    made = p.rep.ok("POST", f"{path}/collaborators", share)
+    expect(p.colleague.ok("GET", path)["display_name"], "Shared")
+    expect(p.colleague.refused("PATCH", path, {"display_name": "Mine"})[0], 403)
+    p.rep.ok("DELETE", f"/v1/{made['name']}")
+    expect(p.colleague.refused("GET", path)[0], 404)
 
 
 def attachments(p: People) -> None:

@@ -246,12 +246,16 @@ async def test_importing_twice_with_update_changes_nothing(customer: ServiceUnde
 async def test_validate_only_reports_as_if_and_changes_nothing(
     customer: ServiceUnderTest,
 ) -> None:
-    """INVARIANT: a dry run counts like the real one and writes no record."""
+    """INVARIANT: a dry run counts like the real one, writes no record, and leaves the file for it."""
     ada = await customer.person("customer.*")
     content = b"display_name,employee_count\nDry Ltd,x\nDry Ltd,1\n,2\n"
     run = await run_import(customer, ada, content, validate_only=True)
     assert counts(run) == (1, 0, 1, 1)
     assert "Dry Ltd" not in await listed(customer, ada)
+    wanted = Import(resource="accounts", upload=run.upload, duplicate_policy=Policy.SKIP)
+    request = import_pb2.CreateImportRequest(**{"import": wanted})
+    real = await imports(customer).CreateImport(request, metadata=ada.metadata)
+    assert counts(await ended(customer, ada, real)) == counts(run)
 
 
 async def test_many_rows_publish_one_event_each_in_the_name_of_the_importer(

@@ -206,7 +206,7 @@ async def note(tx: Transaction, id_: UUID, issues: Sequence[Issue], first_index:
 async def end(
     tx: Transaction, run: Run, state: str, message: str = "", reason: str = ""
 ) -> tuple[int, int] | None:
-    """Ends an import that has not ended yet, and gives its file up.
+    """Ends an import that has not ended yet, and gives its file up; after a preview it stays for the import.
 
     Returns:
         How many rows were dealt with and how many of them failed; None if it had ended before.
@@ -215,7 +215,8 @@ async def end(
     said = {"message": message[:2000] or None, "reason": reason or None}
     parameters = {"id": run.id, "state": state, "time": clock.now(), **said}
     row = await tx.fetch_one(_END, parameters)
-    await tx.execute(uploads.DELETE, {"id": run.upload})
+    if not run.specification.validate_only:
+        await tx.execute(uploads.DELETE, {"id": run.upload})
     return (int(row[0]), int(row[1])) if row is not None else None
 
 
