@@ -204,7 +204,9 @@ class RunningService:
             "crm.common.v1.LookupService": LookupService(collections),
         }
         if collections:
-            servicers[f"{package}.EventService"] = EventService(self.feed, self._visible)
+            servicers[f"{package}.EventService"] = EventService(
+                self.feed, self._visible, self.home.tables
+            )
             servicers[f"{package}.CustomFieldService"] = CustomFieldService(collections)
         if f"{package}.CommentService" in contract.services():
             servicers[f"{package}.CommentService"] = CommentService(collections)

@@ -44,7 +44,7 @@ def events_of_everyone() -> list[OutboxEvent]:
 
 
 def service_of(source: Source) -> EventService:
-    return EventService(source.feed, visible)
+    return EventService(source.feed, visible, {})
 
 
 async def all_events(source: Source, call: Call, **request: object) -> list[event_pb2.DomainEvent]:

@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,73 +12,45 @@ from google.protobuf.json_format import MessageToDict
 from crm.common.v1 import event_pb2
 from crm.common.v1.feed_pb2 import FeedEvent
 from crmkit import contract
-from crmkit.access import Principal, RecordScope, scope_condition
+from crmkit.access import Principal, RecordScope
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
 from crmkit.feed.events import (
-    LOG_COLUMNS,
-    Event,
     UndecodableEvent,
     UnknownEventType,
     decode_message,
 )
 from crmkit.feed.events import from_row as event_from_row
 from crmkit.feed.feed import PAGE_BYTES, Feed, FeedHead
-from crmkit.schema import EVENT_LOG
+from crmkit.feed.visible_events import SCOPES, Standing, VisibleEvents, standing_of
 from crmkit.sensitive import conceal
-from crmkit.sharing import access_to, is_shareable, shared_records
-from crmkit.statements import Row, compile_statement
+from crmkit.sharing import access_to, is_shareable
+from crmkit.statements import Row
 
 Visible = Callable[[Call, str], RecordScope]
 
 _DEFAULT_PAGE = 50
 _MAX_PAGE = 1000
 # So many events are looked at for one page; a page may therefore be short, and still be continued.
-_WINDOW = 50_000
+_WINDOW = 20_000
 _CURSOR = struct.Struct(">4sQ")
-
-_collection = sa.func.split_part(EVENT_LOG.c.subject, "/", 1)
-
-
-def _in_scope(scope: RecordScope) -> sa.ColumnElement[bool]:
-    names = sa.bindparam(f"collections_{scope.name.lower()}", type_=sa.ARRAY(sa.Text))
-    named = _collection == sa.any_(names)
-    condition = scope_condition(EVENT_LOG, scope)
-    return named if condition is None else sa.and_(named, condition)
-
-
-_SCOPES = (RecordScope.OWN, RecordScope.TEAM, RecordScope.SUBTREE, RecordScope.ALL)
-_ids = shared_records().subquery()
-_is_shared = sa.and_(
-    _collection == sa.any_(sa.bindparam("collections_shared", type_=sa.ARRAY(sa.Text))),
-    sa.func.split_part(EVENT_LOG.c.subject, "/", 2).in_(sa.select(sa.cast(_ids.c.record, sa.Text))),
-)
-_visible_after = (
-    sa.select(*(EVENT_LOG.c[name] for name in LOG_COLUMNS))
-    .where(EVENT_LOG.c.feed_seq > sa.bindparam("after"))
-    .where(sa.or_(*(_in_scope(scope) for scope in _SCOPES), _is_shared))
-    .order_by(EVENT_LOG.c.feed_seq)
-    .limit(sa.bindparam("count"))
-)
-_READ = compile_statement(_visible_after.where(EVENT_LOG.c.feed_seq <= sa.bindparam("until")))
-_READ_OF_SUBJECT = compile_statement(
-    _visible_after.where(EVENT_LOG.c.subject == sa.bindparam("subject"))
-)
 
 
 class EventService:
     """A package's `EventService`."""
 
-    def __init__(self, feed: Feed, visible: Visible) -> None:
+    def __init__(self, feed: Feed, visible: Visible, tables: Mapping[str, sa.Table]) -> None:
         """Serves the events of a service's own records.
 
         Args:
             feed: The service's feed.
             visible: The scope in which a caller may read the records of a collection; NONE for
                 collections of other services.
+            tables: Where the service's own records are, by collection.
         """
         self._feed = feed
         self._visible = visible
+        self._events = VisibleEvents(tables)
         self._collections = frozenset(contract.collections())
         self._shareable = {c for c, of in contract.collections().items() if is_shareable(of)}
 
@@ -92,10 +64,10 @@ class EventService:
         parameters = {"after": after, "count": count, **self._scope_parameters(call)}
         if request.subject:
             until = head.last_seq
-            read, parameters["subject"] = _READ_OF_SUBJECT, request.subject
+            read, parameters["subject"] = self._events.read_of_subject, request.subject
         else:
             until = min(after + _WINDOW, head.last_seq)
-            read, parameters["until"] = _READ, until
+            read, parameters["until"] = self._events.read, until
         rows = await self._feed.database.fetch_all(read, parameters)
         events = _page(rows, head, call.principal)
         last = rows[len(events) - 1][0] if events else after
@@ -120,14 +92,14 @@ class EventService:
                 await self._feed.wait_beyond(position)
 
     def _scope_parameters(self, call: Call) -> dict[str, Any]:
-        by_scope: dict[RecordScope, list[str]] = {scope: [] for scope in _SCOPES}
+        by_scope: dict[RecordScope, list[str]] = {scope: [] for scope in SCOPES}
         for collection in self._collections:
             scope = self._visible(call, collection)
             if scope is not RecordScope.NONE:
                 by_scope[scope].append(collection)
         principal = call.principal
         return {
-            **{f"collections_{scope.name.lower()}": by_scope[scope] for scope in _SCOPES},
+            **{f"collections_{scope.name.lower()}": by_scope[scope] for scope in SCOPES},
             "scope_user": principal.user,
             "scope_team": principal.team,
             "scope_teams": list(principal.subtree),
@@ -137,7 +109,8 @@ class EventService:
 
     async def _seen(self, call: Call, wires: Sequence[FeedEvent]) -> list[FeedEvent]:
         """Those of some events that the caller may see, also as their record is shared with them now."""
-        in_scope = [self._may_see(call, Event(wire)) for wire in wires]
+        standings = await self._events.standings(self._feed.database, wires)
+        in_scope = [self._may_see(call, wire, standing_of(standings, wire)) for wire in wires]
         others = {
             wire.feed_seq: UUID(wire.subject.split("/")[1])
             for wire, seen in zip(wires, in_scope, strict=True)
@@ -156,14 +129,14 @@ class EventService:
             return False
         return self._visible(call, collection) is not RecordScope.NONE
 
-    def _may_see(self, call: Call, event: Event) -> bool:
-        collection = event.subject.split("/", 1)[0]
+    def _may_see(self, call: Call, wire: FeedEvent, standing: Standing) -> bool:
+        collection = wire.subject.split("/", 1)[0]
         if collection not in self._collections:
             return False
         scope = self._visible(call, collection)
         if scope is RecordScope.NONE:
             return False
-        return call.principal.covers(scope, event.owner, event.team)
+        return call.principal.covers(scope, *standing)
 
 
 def _page(rows: Iterable[Row], head: FeedHead, principal: Principal) -> list[event_pb2.DomainEvent]:

@@ -4,10 +4,12 @@ from decimal import Decimal
 
 import pytest
 
+from crmkit import contract
 from crmkit.errors import InvalidArgument
 from reporting.queries.metrics import METRICS
 from reporting.queries.query import check
 from reporting.queries.statement import Question, statement_of
+from reporting.storage.facts import FACTS
 
 PROMISED = [
     "opportunities_open",
@@ -92,3 +94,11 @@ def test_values_are_decimal_strings_with_the_decimals_of_their_unit(
     metric: str, value: Decimal | int, shown: str
 ) -> None:
     assert METRICS[metric].shown(value) == shown
+
+
+def test_no_figure_is_made_of_a_hidden_field() -> None:
+    """INVARIANT: whoever may query metrics learns of no field that is seen with a right of its own."""
+    hidden = {name for resource in contract.resources().values() for name in resource.sensitive}
+    columns = {column.name for table in FACTS.tables.values() for column in table.columns}
+    assert hidden
+    assert not hidden & columns

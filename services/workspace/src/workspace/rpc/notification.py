@@ -65,7 +65,7 @@ class NotificationService:
         self, request: notification_pb2.StreamNotificationsRequest, call: Call
     ) -> AsyncIterator[notification_pb2.StreamNotificationsResponse]:
         """The caller's notifications after a position, or only new ones, until they go away."""
-        events = EventService(call.home.feed, _notifications_only)
+        events = EventService(call.home.feed, _notifications_only, {})
         asked = event_pb2.StreamEventsRequest(cursor=request.cursor)
         async for event in events.StreamEvents(asked, call):
             answer = notification_pb2.StreamNotificationsResponse(cursor=event.cursor)
