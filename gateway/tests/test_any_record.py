@@ -3,6 +3,7 @@
 from google.api import annotations_pb2, resource_pb2
 from google.protobuf import descriptor_pb2
 
+from crm.options.v1 import options_pb2
 from gateway.any_record import spell_out
 
 
@@ -47,3 +48,13 @@ def test_other_paths_stay() -> None:
     files.file[0].service[0].method[0].options.Extensions[annotations_pb2.http].post = "/v1/notes"
     spell_out(files)
     assert paths(files) == [("/v1/notes", "note")]
+
+
+def test_a_service_may_be_for_records_of_one_scope() -> None:
+    """INVARIANT: `of_records` leaves out the kinds of another scope."""
+    files = contracts("trees/{tree}", "beds/{bed}")
+    tree, bed = (message.options.Extensions for message in files.file[0].message_type)
+    tree[options_pb2.scope], bed[options_pb2.scope] = options_pb2.OWNED, options_pb2.SHARED
+    files.file[0].service[0].options.Extensions[options_pb2.of_records] = options_pb2.OWNED
+    spell_out(files)
+    assert paths(files) == [("/v1/{parent=trees/*}/notes", "note")]
