@@ -6,6 +6,7 @@ resolves its references there. An id that is not known yet is asked for once, wi
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from crmkit import contract
 from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.clients import unavailable
-from crmkit.errors import FailedPrecondition, Failure, NotFound
+from crmkit.errors import FailedPrecondition, Failure, NotFound, Unavailable
 from crmkit.feed.events import Event
 from crmkit.field_codecs import Reference
 from crmkit.names import parse_name
@@ -70,11 +71,12 @@ async def confirm(call: Call, references: Iterable[Reference]) -> None:
         if collection in call.home.tables:
             continue
         found = await _find(call, collection, [r.id for r in wanted])
-        # With whom another service's records are shared only that service knows.
-        shareable = is_shareable(contract.collections()[collection])
         for reference in wanted:
-            unsure = reference.id not in found or (shareable and found[reference.id] is None)
-            if unsure and await _ask(call, collection, reference.id):
+            if reference.id not in found:
+                is_there = await _ask(call, collection, reference.id)
+            else:
+                is_there = found[reference.id] is None and await _is_shared(call, reference)
+            if is_there:
                 confirmed.add(reference.id)
 
 
@@ -129,6 +131,18 @@ async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool
         call.reader, call.principal, (resource, permission), scope, records
     )
     return {row[0]: row[1] if row[0] in reached else None for row in rows}
+
+
+async def _is_shared(call: Call, reference: Reference) -> bool:
+    """True if a record out of scope is shared with the caller, which only the owning service knows.
+
+    Where that cannot be reached, the record is as if it were not there: as before it was shared.
+    """
+    if not is_shareable(contract.collections()[reference.collection]):
+        return False
+    with suppress(Unavailable):
+        return await _ask(call, reference.collection, reference.id)
+    return False
 
 
 async def _ask(call: Call, collection: str, record_id: UUID) -> bool:
