@@ -169,6 +169,17 @@ def test_every_standard_change_has_its_event(record: contract.ResourceContract) 
 
 
 @pytest.mark.parametrize("record", records(), ids=name_of)
+def test_what_belongs_to_somebody_can_be_handed_over(record: contract.ResourceContract) -> None:
+    """INVARIANT: a record whose owner can change has the event that says so: hand-overs need it."""
+    owner = record.message.DESCRIPTOR.fields_by_name.get("owner")
+    stays = {"apiKeys", "auditEntries"}  # whoever has a key acts as its owner; the log is nobody's
+    if owner is None or record.collection in stays:
+        return
+    if not behaviors(owner) & {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IMMUTABLE}:
+        assert f"{record.service}.{record.singular}.updated" in contract.events()
+
+
+@pytest.mark.parametrize("record", records(), ids=name_of)
 def test_what_can_be_deleted_can_be_purged(record: contract.ResourceContract) -> None:
     """INVARIANT: nothing stays in the trash for ever; purging has a permission of its own."""
     service = contract.services()[f"crm.{record.service}.v1.{record.noun}Service"]

@@ -36,6 +36,9 @@ async def test_who_leaves_hands_over_and_nothing_acts_for_them(crm: RunningSyste
     account = await as_ada.post("/v1/accounts", {"display_name": "Acme"})
     made = [
         account,
+        await as_ada.post("/v1/contacts", {"display_name": "Grace", "account": account["name"]}),
+        await as_ada.post("/v1/tasks", {"title": "Call", "related": [account["name"]]}),
+        await as_ada.post("/v1/interactions", {"kind": "CALL", "related": [account["name"]]}),
         await as_ada.post("/v1/opportunities", {"display_name": "D", "account": account["name"]}),
         await as_ada.post("/v1/tickets", {"subject": "T"}),
         await as_ada.post("/v1/campaigns", {"display_name": "C"}),
@@ -57,7 +60,7 @@ async def test_who_leaves_hands_over_and_nothing_acts_for_them(crm: RunningSyste
     assert handover["state"] == "SUCCEEDED", handover
     moved = {p["service"]: int(p.get("moved_count", 0)) for p in handover["parts"]}
     assert moved == {
-        "customer": 1, "identity": 0, "marketing": 1, "sales": 1, "support": 1, "workspace": 1,
+        "customer": 4, "identity": 0, "marketing": 1, "sales": 1, "support": 1, "workspace": 1,
     }  # fmt: skip
     for record in made:
         now = await as_bob.get(f"/v1/{record['name']}")
