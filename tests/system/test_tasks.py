@@ -8,12 +8,11 @@ import httpx
 from crmkit.testing import eventually
 
 from .conftest import RunningSystem
-from .test_workspace import sign_in_as
 
 
 async def test_somebody_is_given_a_task_reminded_of_it_and_does_it(crm: RunningSystem) -> None:
     """Edges sales.opportunity.* → customer and customer.* → workspace: from one to the other and back."""
-    user, ben = await sign_in_as(crm, "Sales")
+    user, ben = await crm.person("Sales")
     opportunity = await crm.admin.post("/v1/opportunities", {"display_name": f"O {uuid4()}"})
     soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
