@@ -28,6 +28,9 @@ class RecordedEvent:
 class Record:
     """What every record has; `owner` and `team` decide who sees it."""
 
+    # Fields that follow from others: neither history nor events tell of their changes.
+    derived = frozenset[str]()
+
     id: UUID
     version: int = 1
     create_time: datetime

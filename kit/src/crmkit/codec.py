@@ -61,6 +61,7 @@ class Codec(Generic[E]):
         self.contract = contract
         self.entity = entity
         self.table = table
+        self.untold = entity.derived | {"update_time"}
         hints = get_type_hints(entity)
         descriptor: Any = contract.message.DESCRIPTOR
         self.fields: dict[str, FieldCodec] = {
@@ -205,11 +206,11 @@ class Codec(Generic[E]):
         return row
 
     def changed_fields(self, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-        """The names of the fields whose columns differ between two rows, sorted."""
+        """The names of the fields whose columns differ between two rows, sorted, without derived ones."""
         return sorted(
             name
             for name, field in self.fields.items()
-            if name != "update_time"
+            if name not in self.untold
             and any(differ(before[c], after[c]) for c in field.column_names)
         )
 

@@ -262,10 +262,14 @@ class Collection(Generic[E]):
             return entity  # nothing happened: no version, no event
         changed = self.codec.changed_fields(row_before, row)
         await prepare(self, call, entity, before, changed)
-        entity.version += 1
-        entity.update_time = call.now
         row = self.codec.to_row(entity)
         columns = [name for name, value in row.items() if differ(row_before[name], value)]
+        if not entity.events and not columns:
+            return entity  # the same in another spelling
+        entity.version += 1
+        entity.update_time = call.now
+        row |= {"version": entity.version, "update_time": entity.update_time}
+        columns += [name for name in ("version", "update_time") if name not in columns]
         parameters = {name: row[name] for name in columns} | {"id": entity.id}
         if "custom_fields" in parameters:
             parameters["custom_fields"] = Jsonb(with_hidden(call, entity))

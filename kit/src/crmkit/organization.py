@@ -1,10 +1,13 @@
 """The organisation's settings, as every service knows them from identity's feed (decision 7)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
+
+_REGION = re.compile("[A-Z]{2}").fullmatch
 
 
 @cache
@@ -34,6 +37,11 @@ class Organization:
     def zone(self) -> ZoneInfo:
         """The time zone in which the organisation's days begin."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def region_code(self) -> str:
+        """The country of its formats, ISO 3166-1 alpha-2; empty where they are of a language alone."""
+        return next((part for part in self.format_locale.split("-")[1:] if _REGION(part)), "")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Organization":

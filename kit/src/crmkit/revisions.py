@@ -63,7 +63,8 @@ _dumps = partial(orjson.dumps, default=str)  # a Decimal as its digits
 
 def first_changes(codec: Codec[Any], row: Mapping[str, Any]) -> Changes:
     """What a new record was filled with."""
-    values = {n: _stored(f, row) for n, f in codec.fields.items() if n not in _STAMPS}
+    untold = _STAMPS | codec.untold
+    values = {n: _stored(f, row) for n, f in codec.fields.items() if n not in untold}
     custom = values.pop(_CUSTOM, None)
     changes = {name: [None, v] for name, v in values.items() if v not in (None, {}, [])}
     return changes | _custom_changes({}, custom or {})

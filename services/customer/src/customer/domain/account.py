@@ -8,12 +8,14 @@ from uuid import UUID
 from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
 from crmkit.money import Money
+from customer.domain.names import firm_key, person_key
+from customer.domain.phones import normalise_phones
 from customer.domain.values import (
     Address,
     EmailAddress,
     PhoneNumber,
+    normalise_addresses,
     normalise_emails,
-    normalise_phones,
 )
 
 
@@ -21,6 +23,7 @@ from customer.domain.values import (
 class Account(Record):
     """An organisation or a private person we deal with."""
 
+    derived = frozenset({"sort_name"})
     display_name: str
     legal_name: str | None = None
     kind: str = "ORGANISATION"
@@ -36,15 +39,20 @@ class Account(Record):
     emails: list[EmailAddress] = field(default_factory=list)
     phones: list[PhoneNumber] = field(default_factory=list)
     addresses: list[Address] = field(default_factory=list)
+    sort_name: str | None = None
 
     def check(self) -> None:
-        """Normalises addresses and numbers.
+        """Normalises addresses and numbers and makes the name that is sorted by.
 
         Raises:
             InvalidArgument: The account is its own parent, or its website is no web address.
         """
-        normalise_emails(self.emails)
-        normalise_phones(self.phones)
+        normalise_emails(self.emails, "account.emails")
+        normalise_addresses(self.addresses, "account.addresses")
+        normalise_phones(self.phones, self.addresses, "account.phones")
+        person = self.kind == "PERSON"
+        name = self.display_name
+        self.sort_name = person_key(name, None, None) if person else firm_key(name)
         if self.parent_account == self.id:
             msg = "An account cannot belong to itself."
             raise InvalidArgument(msg, field="account.parent_account")

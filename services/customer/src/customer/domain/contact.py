@@ -6,12 +6,15 @@ from uuid import UUID
 
 from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
+from customer.domain.names import full_name, person_key
+from customer.domain.phones import normalise_phones
 from customer.domain.values import (
     Address,
     EmailAddress,
     PhoneNumber,
+    normalise_addresses,
     normalise_emails,
-    normalise_phones,
+    primary,
 )
 
 
@@ -19,6 +22,7 @@ from customer.domain.values import (
 class Contact(Record):
     """A person we speak to; one name or an address is enough to know them by."""
 
+    derived = frozenset({"sort_name"})
     display_name: str | None = None
     given_name: str | None = None
     family_name: str | None = None
@@ -29,25 +33,36 @@ class Contact(Record):
     addresses: list[Address] = field(default_factory=list)
     birthday: date | None = None
     do_not_call: bool | None = None
+    sort_name: str | None = None
 
     def check(self) -> None:
-        """Normalises addresses and numbers and makes the display name.
+        """Normalises addresses and numbers and makes the names that are shown and sorted by.
 
         Raises:
             InvalidArgument: Nothing says who the person is.
         """
-        normalise_emails(self.emails)
-        normalise_phones(self.phones)
+        normalise_emails(self.emails, "contact.emails")
+        normalise_addresses(self.addresses, "contact.addresses")
+        normalise_phones(self.phones, self.addresses, "contact.phones")
         if not self.display_name:
-            self.display_name = self._name_to_show()
+            self.display_name = self.name_to_show()
         if not self.display_name:
             msg = "A contact needs a name, an e-mail address or a phone number."
             raise InvalidArgument(msg, reason="REQUIRED_FIELD", field="contact.display_name")
+        self.sort_name = person_key(self.display_name, self.given_name, self.family_name)
 
-    def _name_to_show(self) -> str | None:
-        names = " ".join(name for name in (self.given_name, self.family_name) if name)
-        if names:
+    def follow(self, before: "Contact") -> None:
+        """A display name that was made from other fields is made anew when they change."""
+        if self.display_name == before.display_name == before.name_to_show():
+            self.display_name = self.name_to_show()
+            self.check()
+
+    def name_to_show(self) -> str | None:
+        """The name made from the other fields; None where they say nothing."""
+        if names := full_name(self.given_name, self.family_name):
             return names
-        if self.emails:
-            return self.emails[0].address
-        return self.phones[0].number if self.phones else None
+        point = primary(self.emails)
+        if point is not None:
+            return point.address
+        phone = primary(self.phones)
+        return phone.number if phone is not None else None

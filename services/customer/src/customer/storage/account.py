@@ -9,6 +9,7 @@ from crmkit.collection import Collection
 from crmkit.errors import InvalidArgument
 from crmkit.statements import TEXT, compile_statement, money_columns, record_table
 from customer.domain.account import Account
+from customer.domain.phones import normalise_phones
 from customer.storage.schema import CUSTOMER
 
 accounts = record_table(
@@ -29,6 +30,8 @@ accounts = record_table(
     sa.Column("emails", JSONB, nullable=False),
     sa.Column("phones", JSONB, nullable=False),
     sa.Column("addresses", JSONB, nullable=False),
+    sa.Column("sort_name", TEXT),
+    sa.Index("ix_accounts_sort_name", "sort_name", "id"),
     sa.Index("ix_accounts_display_name", "display_name", "id"),
     sa.Index("ix_accounts_parent_account", "parent_account"),
 )
@@ -45,16 +48,34 @@ _ANCESTORS = compile_statement(
 )
 
 
-async def refuse_circles(call: Call, after: Account, before: Account | None) -> None:
+_HOLD_HIERARCHY = compile_statement(
+    sa.text("SELECT pg_advisory_xact_lock(hashtextextended('accounts.parent_account', 0))")
+)
+
+
+async def settle_account(call: Call, after: Account, before: Account | None) -> None:
+    """Numbers without a country are the organisation's; nothing belongs to itself."""
+    if before is None or after.phones != before.phones:
+        region = call.organization.region_code
+        normalise_phones(after.phones, after.addresses, "account.phones", default_region=region)
+    await _refuse_circles(call, after, before)
+
+
+async def _refuse_circles(call: Call, after: Account, before: Account | None) -> None:
     """An account does not belong, over however many steps, to itself."""
     if before is None or after.parent_account in {None, before.parent_account}:
         return
-    above = await call.reader.fetch_all(_ANCESTORS, {"id": after.parent_account})
+    await call.tx.fetch_one(_HOLD_HIERARCHY)  # two changes at a time could make a circle together
+    above = await call.tx.fetch_all(_ANCESTORS, {"id": after.parent_account})
     if any(row[0] == after.id for row in above):
         msg = "The account would belong to itself."
         raise InvalidArgument(msg, reason="CIRCLE", field="account.parent_account")
 
 
 ACCOUNTS = Collection(
-    account_pb2.Account, Account, accounts, rule=refuse_circles, import_fields=["state"]
+    account_pb2.Account,
+    Account,
+    accounts,
+    rule=settle_account,
+    import_fields=["state"],
 )
