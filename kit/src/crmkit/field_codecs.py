@@ -222,7 +222,7 @@ def _repeated(field: FieldDescriptor, value: Value) -> Conversion:
     def take(message: Any) -> Any:
         return [value.from_wire(item) for item in getattr(message, name)]
 
-    kinds = {"reference": "references", "record_name": "record_names"}
+    kinds = {"reference": "references", "record_name": "record_names", "text": "texts"}
     kind = kinds.get(value.filter_kind, "json_list" if fill else "")
     return Conversion(
         put,

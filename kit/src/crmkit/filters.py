@@ -40,8 +40,8 @@ class FilterField:
         column: the column, or an expression that stands for it.
         kind: text, number, integer, boolean, timestamp, date, month and day (text such as
             "2026-01" and "2026-01-31"), enum, reference, references (uuid[]),
-            record_names (text[] of names of several kinds), money, options (text[]), labels
-            (jsonb map of strings) or json_list (jsonb list of objects).
+            record_names (text[] of names of several kinds), money, options (text[] of the
+            values), texts (text[]), labels (jsonb map of strings) or json_list (jsonb list of objects).
         values: the names of an enum or of options; the collection of a reference, as in
             `names.format_name`; those of record names; the fields of a json_list's objects (empty: any).
         currency: the currency column of money.
@@ -196,6 +196,14 @@ def _options(term: Term, field: FilterField, _inner: str, zone: tzinfo) -> Condi
     return field.column.op("@>", is_comparison=True)(sa.literal([value], ARRAY(sa.Text())))
 
 
+def _texts(term: Term, field: FilterField, _inner: str, _zone: tzinfo) -> Condition:
+    if term.presence:
+        return sa.func.cardinality(field.column) > 0
+    if term.operator != ":" or term.prefix:
+        raise _wrong_operator(term, ": (whole values only)")
+    return field.column.op("@>", is_comparison=True)(sa.literal([term.text], ARRAY(sa.Text())))
+
+
 def _labels(term: Term, field: FilterField, key: str, _zone: tzinfo) -> Condition:
     labels = sa.type_coerce(field.column, JSONB)
     if term.operator == ":" and (term.presence or not key):
@@ -252,6 +260,7 @@ _KINDS: Mapping[str, Callable[[Term, FilterField, str, tzinfo], Condition]] = {
     "references": _references,
     "record_names": _record_names,
     "options": _options,
+    "texts": _texts,
     "labels": _labels,
     "json_list": _json_list,
 }

@@ -34,7 +34,7 @@ Scoped = Callable[[sa.FromClause, RecordScope], sa.ColumnElement[bool] | None]
 Parameters = Callable[[Principal, RecordScope], Mapping[str, object]]
 
 # Lists and maps have no order.
-_UNORDERED = {"labels", "json_list", "references", "record_names"}
+_UNORDERED = {"labels", "json_list", "references", "record_names", "texts"}
 _ROW_LIMIT = sa.bindparam("row_limit", type_=sa.Integer)
 _STATEMENTS_KEPT = 512  # first pages by filter, order and scope
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -32,6 +32,7 @@ class Organization:
     language_code: str = "en"
     format_locale: str = "en-GB"
     trash_retention_days: int = 30
+    number_patterns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def zone(self) -> ZoneInfo:

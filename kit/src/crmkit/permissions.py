@@ -1,7 +1,7 @@
 """Which permissions a pattern gives: `sales.opportunities.win`, `sales.*`, `*`."""
 
-# What cannot be undone has to be named, or everything be given.
-_NAMED_ONLY = (".purge",)
+# What cannot be undone, and what decides on money, has to be named, or everything be given.
+_NAMED_ONLY = (".purge", ".setCredit")
 
 
 def gives(pattern: str, permission: str) -> bool:

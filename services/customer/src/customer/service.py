@@ -6,6 +6,8 @@ from crmattachments.part import attachments
 from crmkit.service import Service
 from crmtransfer.part import bulk_actions, imports_and_exports
 from customer.messaging.consumed import HANDLERS
+from customer.rpc.account import AccountService
+from customer.rpc.contact import ContactService
 from customer.rpc.interaction import InteractionService
 from customer.rpc.task import TaskService
 from customer.storage.account import ACCOUNTS
@@ -19,6 +21,8 @@ SERVICE = Service(
     migrations=Path(__file__).parent / "migrations",
     collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS],
     servicers={
+        "crm.customer.v1.AccountService": AccountService(),
+        "crm.customer.v1.ContactService": ContactService(),
         "crm.customer.v1.InteractionService": InteractionService(),
         "crm.customer.v1.TaskService": TaskService(),
     },

@@ -28,7 +28,7 @@ from crmtransfer.exports.service import ExportService
 from customer.service import SERVICE
 
 Export = export_pb2.Export
-STAMPS = ("name", "uid", "etag", "create_time", "update_time")
+STAMPS = ("name", "uid", "etag", "create_time", "update_time", "customer_number")
 
 
 def exports(customer: ServiceUnderTest) -> export_pb2_grpc.ExportServiceStub:
@@ -141,12 +141,22 @@ async def test_an_exported_file_imports_again_as_equal_records(
         parent_account=parent.name,
         emails=[{"address": "a@round.example", "label": "work"}, {"address": "b@round.example"}],
         addresses=[{"address_lines": ["Main; Street 1", "2nd floor"], "region_code": "DE"}],
+        domains=["round.example", "round.test"],
+        preferred_channel="PHONE",
+        quiet_hours_start="22:00",
+        quiet_hours_end="07:30",
+        time_zone="Europe/Berlin",
+        language_code="de",
+        interests=["sailing", "=chess"],
+        important_dates=[{"label": "founded", "date": {"year": 1912, "month": 4, "day": 14}}],
     )
     await create(customer, ada, display_name="陈记有限公司", labels={"round": "yes"})
     fields = [
         *("name", "labels", "display_name", "legal_name", "kind", "state", "partner", "website"),
         *("industry", "founded_year", "employee_count", "annual_revenue", "parent_account"),
-        *("emails", "phones", "addresses", "create_time"),
+        *("emails", "phones", "addresses", "create_time", "domains", "preferred_channel"),
+        *("quiet_hours_start", "quiet_hours_end", "time_zone", "language_code", "interests"),
+        "important_dates",
     ]
     before = await listed(customer, ada, 'labels.round = "yes"')
     content = await exported(customer, ada, filter='labels.round = "yes"', fields=fields)

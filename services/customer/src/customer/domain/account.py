@@ -1,29 +1,35 @@
 """Accounts: the organisations and persons we deal with."""
 
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from crmkit.aggregate import Record
-from crmkit.errors import InvalidArgument
+from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.money import Money
 from customer.domain.names import firm_key, person_key
-from customer.domain.phones import normalise_phones
-from customer.domain.values import (
-    Address,
-    EmailAddress,
-    PhoneNumber,
-    normalise_addresses,
-    normalise_emails,
-)
+from customer.domain.party import Party, once
+
+_DOMAIN = re.compile(r"[^\s./@:]+(\.[^\s./@:]+)+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credit:
+    """What was decided on how much an account may owe; no limit where it is None."""
+
+    credit_class: str | None
+    state: str
+    limit: Money | None
+    review_date: date | None
+    reason: str
 
 
 @dataclass(kw_only=True)
-class Account(Record):
+class Account(Party):
     """An organisation or a private person we deal with."""
 
-    derived = frozenset({"sort_name"})
+    noun = "account"
     display_name: str
     legal_name: str | None = None
     kind: str = "ORGANISATION"
@@ -36,29 +42,59 @@ class Account(Record):
     annual_revenue: Money | None = None
     website: str | None = None
     tax_id: str | None = None
-    emails: list[EmailAddress] = field(default_factory=list)
-    phones: list[PhoneNumber] = field(default_factory=list)
-    addresses: list[Address] = field(default_factory=list)
-    sort_name: str | None = None
+    customer_number: str | None = None
+    domains: list[str] = field(default_factory=list)
+    grade: str | None = None
+    grade_source: str | None = None
+    grade_reason: str | None = None
+    credit_class: str | None = None
+    credit_state: str | None = None
+    credit_limit: Money | None = None
+    credit_used: Money | None = None
+    credit_reason: str | None = None
+    credit_review_date: date | None = None
 
     def check(self) -> None:
-        """Normalises addresses and numbers and makes the name that is sorted by.
+        """Writes values as they are kept, makes the name that is sorted by, rates the record.
 
         Raises:
-            InvalidArgument: The account is its own parent, or its website is no web address.
+            InvalidArgument: The account is its own parent, its website is no web address, or a domain none.
         """
-        normalise_emails(self.emails, "account.emails")
-        normalise_addresses(self.addresses, "account.addresses")
-        normalise_phones(self.phones, self.addresses, "account.phones")
-        person = self.kind == "PERSON"
+        self.settle_points()
+        self.settle_preferences()
+        self.domains = once([_domain(text, index) for index, text in enumerate(self.domains or [])])
         name = self.display_name
-        self.sort_name = person_key(name, None, None) if person else firm_key(name)
+        self.sort_name = person_key(name, None, None) if self.is_person else firm_key(name)
         if self.parent_account == self.id:
             msg = "An account cannot belong to itself."
             raise InvalidArgument(msg, field="account.parent_account")
         if self.website is not None and not _is_web_address(self.website):
             msg = "The website must be an http or https address."
             raise InvalidArgument(msg, field="account.website")
+        self.rate_as_account()
+
+    @property
+    def is_person(self) -> bool:
+        """True for a private person."""
+        return self.kind == "PERSON"
+
+    def rate_as_account(self) -> None:
+        """Says how complete the record is; less is expected of a private person."""
+        expected = {
+            "emails": self.emails,
+            "phones": self.numbers(),
+            "addresses": self.addresses,
+            "owner": self.owner,
+        }
+        if self.is_person:
+            expected |= {"language_code": self.language_code}
+        else:
+            expected |= {
+                "industry": self.industry,
+                "employee_count": self.employee_count is not None,
+                "website": self.website or self.domains,
+            }
+        self.rate(expected)
 
     def buy(self, time: datetime) -> bool:
         """Becomes a customer with the first purchase; False if it is one already."""
@@ -67,6 +103,41 @@ class Account(Record):
         self.state = "CUSTOMER"
         self.record("won", effective_time=time)
         return True
+
+    def grade_as(self, grade: str | None, source: str, reason: str | None) -> None:
+        """Takes a grade, or loses the one it has.
+
+        Raises:
+            InvalidArgument: A score makes nobody a VIP.
+            FailedPrecondition: `GRADED_BY_HAND`: a score does not change what a person said.
+        """
+        if source == "SCORE" and grade == "VIP":
+            msg = "Only a person says who is a VIP."
+            raise InvalidArgument(msg, field="grade")
+        if source == "SCORE" and self.grade_source == "MANUAL":
+            msg = "A person has graded this account; a score does not change that."
+            raise FailedPrecondition(msg, reason="GRADED_BY_HAND")
+        before = (self.grade, self.grade_source, self.grade_reason)
+        after = (grade, source, reason) if grade else (None, None, None)
+        if before != after:
+            self.record("graded", previous_grade=self.grade)
+            self.grade, self.grade_source, self.grade_reason = after
+
+    def decide_credit(self, credit: Credit) -> None:
+        """Replaces what was decided before.
+
+        Raises:
+            InvalidArgument: The limit is below 0.
+        """
+        if credit.limit is not None and credit.limit.amount < 0:
+            msg = "A credit limit cannot be below 0."
+            raise InvalidArgument(msg, field="credit_limit")
+        self.record("credit_changed", previous_credit_state=self.credit_state)
+        self.credit_class = credit.credit_class or None
+        self.credit_state = credit.state
+        self.credit_limit = credit.limit
+        self.credit_review_date = credit.review_date
+        self.credit_reason = credit.reason
 
 
 def _is_web_address(text: str) -> bool:
@@ -77,3 +148,13 @@ def _is_web_address(text: str) -> bool:
         return False
     in_one_piece = not any(character.isspace() for character in text)
     return in_one_piece and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def _domain(text: str, index: int) -> str:
+    """The bare domain of what people paste: `https://www.Acme.example/about` is `acme.example`."""
+    bare = text.strip().lower().rpartition("://")[2].partition("/")[0].partition(":")[0]
+    bare = bare.rpartition("@")[2].removeprefix("www.").rstrip(".")
+    if bare and not _DOMAIN.fullmatch(bare):
+        msg = "A domain looks like acme.example."
+        raise InvalidArgument(msg, field=f"account.domains[{index}]")
+    return bare

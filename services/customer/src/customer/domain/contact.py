@@ -1,55 +1,57 @@
 """Contacts: persons we speak to."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
 from customer.domain.names import full_name, person_key
-from customer.domain.phones import normalise_phones
-from customer.domain.values import (
-    Address,
-    EmailAddress,
-    PhoneNumber,
-    normalise_addresses,
-    normalise_emails,
-    primary,
-)
+from customer.domain.party import Party
+from customer.domain.values import primary
 
 
 @dataclass(kw_only=True)
-class Contact(Record):
+class Contact(Party):
     """A person we speak to; one name or an address is enough to know them by."""
 
-    derived = frozenset({"sort_name"})
+    noun = "contact"
     display_name: str | None = None
     given_name: str | None = None
     family_name: str | None = None
     account: UUID | None = None
     job_title: str | None = None
-    emails: list[EmailAddress] = field(default_factory=list)
-    phones: list[PhoneNumber] = field(default_factory=list)
-    addresses: list[Address] = field(default_factory=list)
     birthday: date | None = None
     do_not_call: bool | None = None
-    sort_name: str | None = None
 
     def check(self) -> None:
-        """Normalises addresses and numbers and makes the names that are shown and sorted by.
+        """Writes values as they are kept, makes the names that are shown and sorted by, rates the record.
 
         Raises:
             InvalidArgument: Nothing says who the person is.
         """
-        normalise_emails(self.emails, "contact.emails")
-        normalise_addresses(self.addresses, "contact.addresses")
-        normalise_phones(self.phones, self.addresses, "contact.phones")
+        self.settle_points()
+        self.settle_preferences()
         if not self.display_name:
             self.display_name = self.name_to_show()
         if not self.display_name:
             msg = "A contact needs a name, an e-mail address or a phone number."
             raise InvalidArgument(msg, reason="REQUIRED_FIELD", field="contact.display_name")
         self.sort_name = person_key(self.display_name, self.given_name, self.family_name)
+        self.rate_as_person()
+
+    def rate_as_person(self) -> None:
+        """Says how complete the record is."""
+        self.rate(
+            {
+                "emails": self.emails,
+                "phones": self.numbers(),
+                "addresses": self.addresses,
+                "account": self.account,
+                "job_title": self.job_title,
+                "language_code": self.language_code,
+                "owner": self.owner,
+            }
+        )
 
     def follow(self, before: "Contact") -> None:
         """A display name that was made from other fields is made anew when they change."""

@@ -52,3 +52,8 @@ def _normalise(phone: PhoneNumber, region: str) -> None:
         phone.region_code = found
     elif found == _WORLD:
         phone.region_code = _WORLD
+
+
+def is_number(text: str) -> bool:
+    """True for a number in E.164."""
+    return _E164.fullmatch(text) is not None

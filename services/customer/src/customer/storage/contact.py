@@ -1,14 +1,12 @@
 """Where contacts are kept."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from crm.customer.v1 import contact_pb2
 from crmkit.call import Call
-from crmkit.collection import Collection
 from crmkit.statements import TEXT, record_table
 from customer.domain.contact import Contact
-from customer.domain.phones import normalise_phones
+from customer.storage.party import Parties, external_id_table, party_columns
 from customer.storage.schema import CUSTOMER
 
 contacts = record_table(
@@ -19,30 +17,28 @@ contacts = record_table(
     sa.Column("family_name", TEXT),
     sa.Column("account", sa.Uuid),
     sa.Column("job_title", TEXT),
-    sa.Column("emails", JSONB, nullable=False),
-    sa.Column("phones", JSONB, nullable=False),
-    sa.Column("addresses", JSONB, nullable=False),
     sa.Column("birthday", sa.Date),
     sa.Column("do_not_call", sa.Boolean),
-    sa.Column("sort_name", TEXT),
-    sa.Index("ix_contacts_sort_name", "sort_name", "id"),
+    *party_columns("contacts"),
     sa.Index("ix_contacts_display_name", "display_name", "id"),
     sa.Index("ix_contacts_account", "account", "id"),
 )
+contact_external_ids = external_id_table("contacts")
 
 
-async def follow_names_and_region(call: Call, after: Contact, before: Contact | None) -> None:
+async def settle_contact(call: Call, after: Contact, before: Contact | None) -> None:
     """Numbers without a country are the organisation's; a name made from others is made anew."""
     if before is None or after.phones != before.phones:
-        region = call.organization.region_code
-        normalise_phones(after.phones, after.addresses, "contact.phones", default_region=region)
+        after.settle_points(call.organization.region_code)
+        after.rate_as_person()
     if before is not None:
         after.follow(before)
 
 
-CONTACTS = Collection(
+CONTACTS: Parties[Contact] = Parties(
     contact_pb2.Contact,
     Contact,
     contacts,
-    rule=follow_names_and_region,
+    rule=settle_contact,
+    external_ids=contact_external_ids,
 )

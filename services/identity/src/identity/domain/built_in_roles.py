@@ -66,7 +66,7 @@ def _manager() -> BuiltInRole:
         (
             *_EVERYONE,
             *_all("SUBTREE", "workspace.*", "customer.*", "sales.*", "marketing.*", "support.*"),
-            *_all("SUBTREE", "reporting.metrics.*"),
+            *_all("SUBTREE", "customer.accounts.setCredit", "reporting.metrics.*"),
             *_all("ALL", "identity.events.list"),
         ),
     )

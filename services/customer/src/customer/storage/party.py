@@ -1,0 +1,130 @@
+"""What the tables of accounts and contacts have in common."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from crmkit.call import Call
+from crmkit.collection import Collection
+from crmkit.statements import TEXT, compile_statement
+from customer.domain.party import Party
+from customer.storage.schema import CUSTOMER
+
+P = TypeVar("P", bound=Party)
+
+
+def party_columns(table: str) -> list[sa.schema.SchemaItem]:
+    """The columns and indexes of how to reach somebody."""
+    return [
+        sa.Column("emails", JSONB, nullable=False),
+        sa.Column("phones", JSONB, nullable=False),
+        sa.Column("addresses", JSONB, nullable=False),
+        sa.Column("sort_name", TEXT),
+        sa.Column("external_ids", JSONB, nullable=False, server_default=sa.text("'{}'")),
+        sa.Column("preferred_channel", TEXT),
+        sa.Column("quiet_hours_start", TEXT),
+        sa.Column("quiet_hours_end", TEXT),
+        sa.Column("time_zone", TEXT),
+        sa.Column("language_code", TEXT),
+        sa.Column("interests", ARRAY(TEXT), nullable=False, server_default=sa.text("'{}'")),
+        sa.Column("important_dates", JSONB, nullable=False, server_default=sa.text("'[]'")),
+        sa.Column("completeness", sa.Integer),
+        sa.Column("missing_fields", ARRAY(TEXT), nullable=False, server_default=sa.text("'{}'")),
+        sa.Index(f"ix_{table}_sort_name", "sort_name", "id"),
+        sa.Index(f"ix_{table}_completeness", "completeness", "id"),
+    ]
+
+
+def external_id_table(records: str) -> sa.Table:
+    """Where it is kept which record another system knows by which identifier."""
+    return sa.Table(
+        f"{records.removesuffix('s')}_external_ids",
+        CUSTOMER,
+        sa.Column(
+            "record", sa.Uuid, sa.ForeignKey(f"{records}.id", ondelete="CASCADE"), primary_key=True
+        ),
+        sa.Column("system", TEXT, primary_key=True),
+        sa.Column("value", TEXT, nullable=False),
+        # The name says the field: a violation is answered as `account.external_ids is taken`.
+        sa.UniqueConstraint(
+            "system", "value", name=f"uq_{records.removesuffix('s')}_external_ids_external_ids"
+        ),
+    )
+
+
+class Parties(Collection[P]):
+    """Records that other systems know, too: each identifier is unique within its system."""
+
+    def __init__(self, *arguments: Any, external_ids: sa.Table, **options: Any) -> None:
+        """As a collection; `external_ids` is its table of `external_id_table`."""
+        super().__init__(*arguments, **options)
+        ids = external_ids
+        record = sa.bindparam("record", type_=sa.Uuid)
+        self._forget = compile_statement(sa.delete(ids).where(ids.c.record == record))
+        rows = (
+            sa.func.unnest(
+                sa.bindparam("records", type_=ARRAY(sa.Uuid)),
+                sa.bindparam("systems", type_=ARRAY(sa.Text)),
+                sa.bindparam("values", type_=ARRAY(sa.Text)),
+            )
+            .table_valued("record", "system", "value")
+            .render_derived()
+        )
+        self._keep = compile_statement(
+            ids.insert().from_select(["record", "system", "value"], sa.select(rows))
+        )
+        self._find = compile_statement(
+            sa.select(ids.c.record).where(
+                ids.c.system == sa.bindparam("system"), ids.c.value == sa.bindparam("value")
+            )
+        )
+        own = self.table.c.external_id == sa.bindparam("value")
+        self._find_own = compile_statement(sa.select(self.table.c.id).where(own))
+
+    async def insert(self, call: Call, entity: P) -> P:
+        """Stores a new record and what other systems call it."""
+        entity = await super().insert(call, entity)
+        await self._keep_ids(call, [entity])
+        return entity
+
+    async def insert_many(self, call: Call, entities: Sequence[P]) -> None:
+        """Stores many new records and what other systems call them."""
+        await super().insert_many(call, entities)
+        await self._keep_ids(call, entities)
+
+    async def save(self, call: Call, entity: P, kind: str = "updated") -> P:
+        """Stores a record's next version and what other systems call it now."""
+        before = call.state[entity.id][0]
+        entity = await super().save(call, entity, kind)
+        if entity.external_ids != before.external_ids:
+            await call.tx.execute(self._forget, {"record": entity.id})
+            await self._keep_ids(call, [entity])
+        return entity
+
+    async def by_external_id(self, call: Call, system: str, value: str) -> P:
+        """The record that a system knows by an identifier, within the caller's scope; raises NotFound."""
+        statement = self._find if system else self._find_own
+        row = await call.reader.fetch_one(statement, {"system": system, "value": value})
+        found = await self.get_many(call, [row[0]]) if row is not None else []
+        if not found:  # also where it lies out of scope: nobody learns that it is there
+            wanted = f"{self.contract.singular} {value} of {system or 'no system'}"
+            raise self.not_found(wanted)
+        return found[0]
+
+    async def _keep_ids(self, call: Call, entities: Sequence[P]) -> None:
+        rows: list[tuple[UUID, str, str]] = [
+            (entity.id, system, value)
+            for entity in entities
+            for system, value in entity.external_ids.items()
+        ]
+        if rows:
+            records, systems, values = zip(*rows, strict=True)
+            parameters = {
+                "records": list(records),
+                "systems": list(systems),
+                "values": list(values),
+            }
+            await call.tx.execute(self._keep, parameters)
