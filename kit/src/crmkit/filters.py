@@ -8,6 +8,7 @@ prefix; `:` asks for "contains" (text, lists, labels) and `field:*` for "is pres
 """
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
@@ -29,6 +30,7 @@ _ORDERINGS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_NAME = re.compile(r"[a-z][A-Za-z]*/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _UNORDERED = frozenset({"enum", "boolean", "reference"})
 
 
@@ -234,7 +236,10 @@ def _json_list(term: Term, field: FilterField, inner: str, _zone: tzinfo) -> Con
     literal: str | bool = term.text
     if not term.quoted and term.text in ("true", "false"):
         literal = term.text == "true"
-    return items.contains(sa.literal([{inner: literal}], JSONB))
+    found: Condition = items.contains(sa.literal([{inner: literal}], JSONB))
+    id_ = _NAME.fullmatch(term.text)
+    # References are kept as their ids.
+    return sa.or_(found, items.contains(sa.literal([{inner: id_[1]}], JSONB))) if id_ else found
 
 
 def _literal(text: str) -> sa.BindParameter[str]:

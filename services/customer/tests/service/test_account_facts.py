@@ -125,6 +125,8 @@ async def test_credit_is_decided_as_a_whole_by_whom_the_right_is_given_by_name(
         ({"reason": "x"}, "credit_state"),
         ({"credit_state": "OK"}, "reason"),
         ({"credit_state": "OK", "reason": " "}, "reason"),
+        ({"credit_state": 99, "reason": "x"}, "credit_state"),
+        ({"credit_state": "OK", "reason": "x\x00"}, "reason"),
         (
             {
                 "credit_state": "OK",
@@ -160,6 +162,29 @@ async def test_bad_credit_names_the_field(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub(customer).SetAccountCredit(
             account_pb2.SetAccountCreditRequest(name=created.name, **fields), metadata=cfo.metadata
+        )
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert details_of(refused.value)["fields"] == [field]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"grade": 99}, "grade"),
+        ({"grade": "A", "source": 99}, "source"),
+        ({"grade": "A", "reason": "\u202e"}, "reason"),
+        ({"grade": "VIP", "source": "SCORE"}, "grade"),
+    ],
+)
+async def test_a_bad_grade_names_the_field(
+    customer: ServiceUnderTest, fields: dict[str, object], field: str
+) -> None:
+    """Bad input gets a clear error that names the field."""
+    ada = await customer.person("customer.*")
+    created = await create(customer, ada)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(customer).GradeAccount(
+            account_pb2.GradeAccountRequest(name=created.name, **fields), metadata=ada.metadata
         )
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert details_of(refused.value)["fields"] == [field]

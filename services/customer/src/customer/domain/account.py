@@ -71,7 +71,15 @@ class Account(Party):
         if self.website is not None and not _is_web_address(self.website):
             msg = "The website must be an http or https address."
             raise InvalidArgument(msg, field="account.website")
+        _refuse_debt(self.credit_limit, "account.credit_limit")
+        if self.grade and not self.grade_source:
+            self.grade_source = "MANUAL"
         self.rate_as_account()
+
+    @property
+    def has_credit(self) -> bool:
+        """True once it was decided how much they may owe."""
+        return bool(self.credit_state or self.credit_limit or self.credit_class)
 
     @property
     def is_person(self) -> bool:
@@ -123,21 +131,34 @@ class Account(Party):
             self.record("graded", previous_grade=self.grade)
             self.grade, self.grade_source, self.grade_reason = after
 
+    def transfer(self, owner: UUID) -> UUID | None:
+        """Gets another owner; answers the one it had, None where that is the same or there was none."""
+        before = self.owner
+        if before == owner:
+            return None
+        self.owner = owner
+        self.record("transferred", previous_owner=f"users/{before}" if before else None)
+        return before
+
     def decide_credit(self, credit: Credit) -> None:
         """Replaces what was decided before.
 
         Raises:
             InvalidArgument: The limit is below 0.
         """
-        if credit.limit is not None and credit.limit.amount < 0:
-            msg = "A credit limit cannot be below 0."
-            raise InvalidArgument(msg, field="credit_limit")
+        _refuse_debt(credit.limit, "credit_limit")
         self.record("credit_changed", previous_credit_state=self.credit_state)
-        self.credit_class = credit.credit_class or None
+        self.credit_class = credit.credit_class
         self.credit_state = credit.state
         self.credit_limit = credit.limit
         self.credit_review_date = credit.review_date
         self.credit_reason = credit.reason
+
+
+def _refuse_debt(limit: Money | None, path: str) -> None:
+    if limit is not None and limit.amount < 0:
+        msg = "A credit limit cannot be below 0."
+        raise InvalidArgument(msg, field=path)
 
 
 def _is_web_address(text: str) -> bool:

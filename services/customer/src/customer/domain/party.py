@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,10 @@ from customer.domain.values import (
     normalise_emails,
 )
 
+_IN_STEP = (
+    "display_name", "emails", "phones", "addresses", "owner", "preferred_channel", "quiet_hours_start",
+    "quiet_hours_end", "time_zone", "language_code", "interests", "important_dates", "delete_time",
+)  # fmt: skip
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", re.ASCII)
 
 
@@ -49,6 +54,10 @@ class Party(Record):
     important_dates: list[ImportantDate] = field(default_factory=list)
     completeness: int | None = None
     missing_fields: list[str] = field(default_factory=list)
+
+    def in_step(self) -> dict[str, Any]:
+        """What a private person's account and contact have in common."""
+        return {name: deepcopy(getattr(self, name)) for name in _IN_STEP}
 
     def settle_points(self, default_region: str = "") -> None:
         """Writes addresses and numbers as they are kept; numbers without a country are of the default's."""

@@ -3,10 +3,15 @@
 from crm.customer.v1 import account_pb2
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
+from crmkit.field_values import text as clean
 from crmkit.money import Money
+from crmkit.names import parse_name
 from customer.domain.account import Account, Credit
-from customer.rpc.values import date_of
+from customer.rpc.values import date_of, name_of
 from customer.storage.account import ACCOUNTS
+from customer.storage.contact import CONTACTS
+from customer.usecases.create_account import create_with_contacts
+from customer.usecases.transfer_account import transfer
 
 _Grade = account_pb2.Account.Grade
 _Source = account_pb2.Account.GradeSource.Value
@@ -14,16 +19,17 @@ _CreditState = account_pb2.Account.CreditState
 
 
 class AccountService:
-    """Grading, credit, finding; the standard methods come from the kit."""
+    """Grading, credit, transfer, finding; the standard methods come from the kit."""
 
     async def GradeAccount(
         self, request: account_pb2.GradeAccountRequest, call: Call
     ) -> account_pb2.Account:
         """Says how much an account means to us."""
-        grade = _Grade.Name(request.grade) if request.grade else None
-        source = _Source.Name(request.source or _Source.MANUAL)
+        grade = name_of(_Grade, request.grade, "grade")
+        source = name_of(_Source, request.source, "source") or "MANUAL"
+        reason = clean(request.reason, "reason", one_line=False)
         async with ACCOUNTS.changing(call, request) as account:
-            account.grade_as(grade, source, request.reason.strip() or None)
+            account.grade_as(grade, source, reason or None)
         return _message(account)
 
     async def SetAccountCredit(
@@ -35,6 +41,23 @@ class AccountService:
             account.decide_credit(credit)
         return _message(account)
 
+    async def CreateAccountWithContacts(
+        self, request: account_pb2.CreateAccountWithContactsRequest, call: Call
+    ) -> account_pb2.CreateAccountWithContactsResponse:
+        """Creates an account and its contacts together."""
+        account, contacts = await create_with_contacts(call, request.account, request.contacts)
+        response = account_pb2.CreateAccountWithContactsResponse(account=_message(account))
+        response.contacts.extend([CONTACTS.message(contact) for contact in contacts])
+        return response
+
+    async def TransferAccount(
+        self, request: account_pb2.TransferAccountRequest, call: Call
+    ) -> account_pb2.Account:
+        """Gives an account, and its contacts, to another owner."""
+        owner = parse_name(request.owner, collection="users", field="owner")
+        account = await transfer(call, request, owner)
+        return _message(account)
+
     async def LookupAccountByExternalId(
         self, request: account_pb2.LookupAccountByExternalIdRequest, call: Call
     ) -> account_pb2.Account:
@@ -43,15 +66,17 @@ class AccountService:
 
 
 def _credit(request: account_pb2.SetAccountCreditRequest) -> Credit:
-    reason = request.reason.strip()
-    if not reason:
-        msg = "Say why."
-        raise InvalidArgument(msg, reason="REQUIRED_FIELD", field="reason")
+    reason = clean(request.reason, "reason", one_line=False)
+    state = name_of(_CreditState, request.credit_state, "credit_state")
+    if not reason or state is None:
+        path = "credit_state" if reason else "reason"
+        msg = f"{path} is required."
+        raise InvalidArgument(msg, reason="REQUIRED_FIELD", field=path)
     limit, reviewed = request.credit_limit, request.credit_review_date
     has_limit, has_date = (request.HasField(n) for n in ("credit_limit", "credit_review_date"))
     return Credit(
-        credit_class=request.credit_class.strip(),
-        state=_CreditState.Name(request.credit_state),
+        credit_class=clean(request.credit_class, "credit_class") or None,
+        state=state,
         limit=Money.from_units_nanos(limit.units, limit.nanos, limit.currency_code, "credit_limit")
         if has_limit
         else None,

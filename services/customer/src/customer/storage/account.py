@@ -1,5 +1,9 @@
 """Where accounts are kept."""
 
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -7,8 +11,12 @@ from crm.customer.v1 import account_pb2
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
 from crmkit.numbers import Numbers
+from crmkit.preparing import prepare
 from crmkit.statements import TEXT, compile_statement, money_columns, record_table
 from customer.domain.account import Account
+from customer.domain.contact import Contact
+from customer.domain.party import Party
+from customer.storage.contact import CONTACTS
 from customer.storage.party import Parties, external_id_table, party_columns
 from customer.storage.schema import CUSTOMER
 
@@ -77,9 +85,30 @@ async def settle_account(call: Call, after: Account, before: Account | None) -> 
     if before is None or after.phones != before.phones:
         after.settle_points(call.organization.region_code)
         after.rate_as_account()
+    if before is None and after.has_credit:  # an import brings it along
+        call.principal.require(ACCOUNTS.permission("setCredit"))
     if not after.customer_number:
         after.customer_number = await _NUMBERS.draw(call)
     await _refuse_circles(call, after, before)
+    if before is None and after.is_person:
+        await _prepare_person(call, after)
+
+
+async def _prepare_person(call: Call, account: Account) -> None:
+    """What stands against a person's contact stands against the account: an import tells of it in its row."""
+    contact: Contact | None = call.state.get(person_key(account.id))
+    if contact is None:
+        contact = CONTACTS.new(call, account.in_step())
+        call.state[person_key(account.id)] = contact
+    for name, value in account.in_step().items():
+        setattr(contact, name, value)
+    contact.account = contact.person_account = account.id
+    await prepare(CONTACTS, call, contact, None, ())  # its account is not stored yet: no references
+
+
+def person_key(account: UUID) -> tuple[str, UUID]:
+    """Where a piece of work keeps the contact that belongs to a private person's new account."""
+    return "contact of", account
 
 
 async def _refuse_circles(call: Call, after: Account, before: Account | None) -> None:
@@ -93,7 +122,56 @@ async def _refuse_circles(call: Call, after: Account, before: Account | None) ->
         raise InvalidArgument(msg, reason="CIRCLE", field="account.parent_account")
 
 
-ACCOUNTS: Parties[Account] = Parties(
+class Accounts(Parties[Account]):
+    """Accounts; a private person's is kept in step with their contact."""
+
+    async def insert(self, call: Call, entity: Account) -> Account:
+        """Stores a new account, and a private person's contact."""
+        entity = await super().insert(call, entity)
+        if entity.is_person:
+            await CONTACTS.insert(call, call.state[person_key(entity.id)])
+        return entity
+
+    async def insert_many(self, call: Call, entities: Sequence[Account]) -> None:
+        """Stores many new accounts, and the contacts of private persons."""
+        await super().insert_many(call, entities)
+        persons = [call.state[person_key(entity.id)] for entity in entities if entity.is_person]
+        if persons:
+            await CONTACTS.insert_many(call, persons)
+
+    async def save(self, call: Call, entity: Account, kind: str = "updated") -> Account:
+        """Stores an account's next version, and what it changes of the person's contact."""
+        was_person = call.state[entity.id][0].is_person
+        entity = await super().save(call, entity, kind)
+        if not (entity.is_person or was_person):
+            return entity
+        contact = await CONTACTS.of_person(call, entity.id)
+        if contact is None:
+            contact = CONTACTS.new(call, {**entity.in_step(), "account": entity.id})
+            contact.person_account = entity.id
+            await CONTACTS.insert(call, contact)
+        elif not entity.is_person:
+            contact.person_account = None
+            await CONTACTS.save(call, contact)
+        elif contact.in_step() != entity.in_step():
+            await _put(CONTACTS, call, contact, entity, kind)
+        return entity
+
+    async def follow_person(self, call: Call, account: UUID, contact: Contact, kind: str) -> None:
+        """Makes a private person's account what their contact has become."""
+        entity = await self.for_change(call, account, deleted=True)
+        if entity.in_step() != contact.in_step():
+            await _put(self, call, entity, contact, kind)
+
+
+async def _put(parties: Parties[Any], call: Call, after: Party, source: Party, kind: str) -> None:
+    moved = after.delete_time != source.delete_time
+    for name, value in source.in_step().items():
+        setattr(after, name, value)
+    await parties.save(call, after, kind if moved else "updated")
+
+
+ACCOUNTS = Accounts(
     account_pb2.Account,
     Account,
     accounts,
