@@ -1,5 +1,6 @@
 """Accounts and contacts over gRPC, where one changes the other."""
 
+import asyncio
 from uuid import uuid4
 
 import grpc
@@ -93,6 +94,55 @@ async def test_a_private_person_is_deleted_and_restored_as_one(customer: Service
     assert kinds == [f"customer.account.{kind}" for kind in ("created", "deleted", "undeleted")]
     kinds = [e.routing_key for e in await customer.events(contact.name, count=3)]
     assert kinds == [f"customer.contact.{kind}" for kind in ("created", "deleted", "undeleted")]
+
+
+async def test_a_private_person_is_purged_contact_first(customer: ServiceUnderTest) -> None:
+    """The contact refers to the account, so it goes before it."""
+    ada = await customer.person("customer.*", "customer.accounts.purge", "customer.contacts.purge")
+    account = await create(customer, ada, display_name="Jane", kind=Account.PERSON)
+    contact = await person_of(customer, ada, account)
+    await contacts(customer).DeleteContact(
+        contact_pb2.DeleteContactRequest(name=contact.name), metadata=ada.metadata
+    )
+    purge = account_pb2.PurgeAccountRequest(name=account.name)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await accounts(customer).PurgeAccount(purge, metadata=ada.metadata)
+    assert details_of(refused.value)["reason"] == "STILL_REFERENCED"
+    await contacts(customer).PurgeContact(
+        contact_pb2.PurgeContactRequest(name=contact.name), metadata=ada.metadata
+    )
+    await accounts(customer).PurgeAccount(purge, metadata=ada.metadata)
+
+
+async def test_changes_on_both_sides_at_once_end_well_or_are_to_be_repeated(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: account and contact are the same afterwards, whoever came first."""
+    ada = await customer.person("customer.*")
+    account = await create(customer, ada, display_name="Jane", kind=Account.PERSON)
+    contact = await person_of(customer, ada, account)
+
+    async def rename(number: int) -> None:
+        name = f"Jane {number}"
+        try:
+            if number % 2:
+                update = account_pb2.UpdateAccountRequest(
+                    account=Account(name=account.name, display_name=name)
+                )
+                await accounts(customer).UpdateAccount(update, metadata=ada.metadata)
+            else:
+                change = contact_pb2.UpdateContactRequest(
+                    contact=Contact(name=contact.name, display_name=name)
+                )
+                await contacts(customer).UpdateContact(change, metadata=ada.metadata)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.ABORTED  # noqa: PT017 - others may go through
+
+    await asyncio.gather(*map(rename, range(6)))
+    read = await accounts(customer).GetAccount(
+        account_pb2.GetAccountRequest(name=account.name), metadata=ada.metadata
+    )
+    assert read.display_name == (await person_of(customer, ada, account)).display_name != "Jane"
 
 
 async def test_an_organisation_that_turns_out_to_be_a_person_gets_a_contact(
