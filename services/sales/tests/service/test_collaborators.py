@@ -17,6 +17,7 @@ from crm.common.v1 import (
     lookup_pb2,
     lookup_pb2_grpc,
 )
+from crm.options.v1 import options_pb2
 from crm.sales.v1 import (
     bulk_action_pb2_grpc,
     collaborator_pb2_grpc,
@@ -25,7 +26,9 @@ from crm.sales.v1 import (
     opportunity_pb2,
     opportunity_pb2_grpc,
 )
+from crm.sales.v1.audit_pb2 import AuditEntryRecorded
 from crmkit.statements import compile_statement
+from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
 Collaborator = collaborator_pb2.Collaborator
@@ -378,3 +381,32 @@ async def test_a_purged_record_is_shared_with_nobody(sales: ServiceUnderTest) ->
     )
     query = compile_statement(sa.text("SELECT 1 FROM collaborator WHERE record = :record"))
     assert await sales.database.fetch_all(query, {"record": UUID(record[14:])}) == []
+
+
+async def test_the_audit_log_hears_who_shared_what(sales: ServiceUnderTest) -> None:
+    """INVARIANT: sharing gives somebody a right: each time it is recorded, and each refusal."""
+    ada, bob = await sales.person(OWN), await sales.person(("sales.opportunities.*", "OWN"))
+    record = await opportunity(sales, ada)
+    shared = await share(sales, ada, record, user=bob.name)
+    await unshare(sales, ada, shared.name)
+    code, _ = await refused(share(sales, bob, record, user=bob.name))
+    assert code == grpc.StatusCode.PERMISSION_DENIED
+    query = compile_statement(
+        sa.text(
+            "SELECT payload FROM event_log WHERE routing_key = 'sales.audit_entry.recorded'"
+            " AND actor = ANY (:actors) ORDER BY feed_seq"
+        )
+    )
+
+    async def recorded() -> list[Any] | None:
+        rows = await sales.database.fetch_all(query, {"actors": [ada.name, bob.name]})
+        return rows if len(rows) == 3 else None
+
+    payloads = await eventually(recorded) or []
+    entries = [AuditEntryRecorded.FromString(bytes(row[0])).record for row in payloads]
+    assert {entry.category for entry in entries} == {options_pb2.RIGHTS}
+    assert [(e.action.rpartition(".")[2], e.subject, e.reason) for e in entries] == [
+        ("CreateCollaborator", shared.name, ""),
+        ("DeleteCollaborator", shared.name, ""),
+        ("CreateCollaborator", "", "PERMISSION_DENIED"),
+    ]
