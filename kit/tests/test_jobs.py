@@ -251,3 +251,31 @@ async def test_stopping_gives_the_job_at_hand_back_at_once(database: Database) -
     assert await jobs(database) == [("QUEUED", 1, 0, None)]
     async with working(database, {"work": quick}):
         await eventually(lambda: _none_left(database))
+
+
+async def test_a_job_taken_while_its_worker_is_told_to_stop_is_given_back(
+    database: Database,
+) -> None:
+    """INVARIANT: no lease is held by nobody: the stop may come while the database hands out the job."""
+    held = compile_statement(
+        sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    )
+
+    async def never(_call: Call, _arguments: dict[str, Any]) -> None:
+        raise AssertionError
+
+    await promise(database)
+    async with database.connection() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute("LOCK TABLE job IN ACCESS EXCLUSIVE MODE")
+        async with working(database, {"work": never}) as worker:
+
+            async def waits() -> bool:
+                row = await database.fetch_one(held)
+                return bool(row and row[0])
+
+            await eventually(waits)
+            worker.cancel()
+            await connection.execute("COMMIT")
+    free = compile_statement(sa.text("SELECT lease IS NULL AND due_time <= now() FROM job"))
+    assert await database.fetch_all(free) == [(True,)]

@@ -6,11 +6,15 @@ import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 from crmkit.errors import InvalidArgument
 
 _LONGEST_LINE = 64 * 1024 * 1024
+_PIECE = 1024 * 1024
+# Each may take much memory; two imports or exports at work, and as many files that are only looked at.
+_AT_ONCE = asyncio.Semaphore(4)
 _KEPT_ENVIRONMENT = ("TMPDIR",)
 
 
@@ -32,31 +36,39 @@ async def output_of(
     Raises:
         TooCostlyError: It did not end well.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-I", "-X", "utf8", "-m", f"crmtransfer.sandbox.{program}", *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
-        limit=_LONGEST_LINE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    feeding = asyncio.create_task(_feed(process.stdin, content))
-    try:
-        while piece := await (process.stdout.readline() if lines else process.stdout.read(1 << 20)):
-            yield piece
-        await feeding
-        if await process.wait() != 0:
-            raise TooCostlyError
-    finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    async with _AT_ONCE:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-X", "utf8", "-m", f"crmtransfer.sandbox.{program}", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+            limit=_LONGEST_LINE,
+            # Ctrl-C is for the service, which ends its programs itself: one that dies is a file that fails.
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        feeding = asyncio.create_task(_feed(process.stdin, content))
+        read = process.stdout.readline if lines else partial(process.stdout.read, _PIECE)
+        try:
+            while piece := await read():
+                yield piece
+            await feeding
+            if await process.wait() != 0:
+                raise TooCostlyError
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def _feed(stdin: asyncio.StreamWriter, content: AsyncIterator[bytes]) -> None:
