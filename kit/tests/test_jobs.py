@@ -277,5 +277,7 @@ async def test_a_job_taken_while_its_worker_is_told_to_stop_is_given_back(
             await eventually(waits)
             worker.cancel()
             await connection.execute("COMMIT")
-    free = compile_statement(sa.text("SELECT lease IS NULL AND due_time <= now() FROM job"))
+    free = compile_statement(
+        sa.text("SELECT lease IS NULL AND due_time <= now() AND attempts = 0 FROM job")
+    )
     assert await database.fetch_all(free) == [(True,)]
