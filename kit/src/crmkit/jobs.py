@@ -67,11 +67,8 @@ _IN_SECONDS = sa.func.now() + sa.func.make_interval(
 _RENEW = compile_statement(
     sa.update(JOB).where(_MINE).values(due_time=_IN_SECONDS).returning(JOB.c.id)
 )
-_GIVE_BACK = compile_statement(
-    sa.update(JOB)
-    .where(_MINE)
-    .values(lease=sa.null(), due_time=sa.func.now(), attempts=JOB.c.attempts - 1)
-)
+_UNTRIED = {"lease": sa.null(), "due_time": sa.func.now(), "attempts": JOB.c.attempts - 1}
+_GIVE_BACK = compile_statement(sa.update(JOB).where(_MINE).values(_UNTRIED))
 _DONE = compile_statement(sa.delete(JOB).where(_MINE).returning(JOB.c.id))
 _RELEASE = compile_statement(
     sa.update(JOB)
@@ -166,8 +163,9 @@ class JobRunner:
         except asyncio.CancelledError:
             with suppress(psycopg.Error, Failure):
                 if (job := await taking) is not None:
-                    mine = {"id": job.id, "lease": job.lease}
-                    await self._home.database.execute(_GIVE_BACK, mine)
+                    await self._home.database.execute(
+                        _GIVE_BACK, {"id": job.id, "lease": job.lease}
+                    )
             raise
 
     async def _take(self) -> _Job | None:
