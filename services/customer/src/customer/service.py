@@ -7,26 +7,30 @@ from crmkit.service import Service
 from crmtransfer.part import bulk_actions, imports_and_exports
 from customer.messaging.consumed import HANDLERS
 from customer.rpc.account import AccountService
+from customer.rpc.appointment import AppointmentService
 from customer.rpc.contact import ContactService
 from customer.rpc.interaction import InteractionService
 from customer.rpc.task import TaskService
 from customer.storage.account import ACCOUNTS
+from customer.storage.appointment import APPOINTMENTS, REMINDER
 from customer.storage.contact import CONTACTS
 from customer.storage.interaction import INTERACTIONS
 from customer.storage.task import TASK_TIME, TASKS
+from customer.usecases.remind_of_appointment import remind_of_appointment
 from customer.usecases.tell_task_time import tell_task_time
 
 SERVICE = Service(
     name="customer",
     migrations=Path(__file__).parent / "migrations",
-    collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS],
+    collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS, APPOINTMENTS],
     servicers={
         "crm.customer.v1.AccountService": AccountService(),
         "crm.customer.v1.ContactService": ContactService(),
+        "crm.customer.v1.AppointmentService": AppointmentService(),
         "crm.customer.v1.InteractionService": InteractionService(),
         "crm.customer.v1.TaskService": TaskService(),
     },
     parts=[imports_and_exports, bulk_actions, attachments],
     consumes=HANDLERS,
-    jobs={TASK_TIME: tell_task_time},
+    jobs={TASK_TIME: tell_task_time, REMINDER: remind_of_appointment},
 )

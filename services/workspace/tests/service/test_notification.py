@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import event_pb2
 from crm.common.v1.job_pb2 import JobOutcome
+from crm.customer.v1.appointment_pb2 import Appointment, AppointmentReminded
 from crm.customer.v1.import_pb2 import ImportEnded
 from crm.customer.v1.task_pb2 import Task, TaskDue, TaskReminded
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityUpdated
@@ -132,6 +133,21 @@ async def test_a_person_is_told_when_the_time_of_a_task_comes(
     await feeds.publish(TaskReminded(task=task), owner=ada.id, subject=task.name)
     await applied(workspace, feeds)
     assert len(await listed(workspace, ada)) == 2
+
+
+async def test_every_user_of_an_appointment_is_told_that_it_begins(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """The owner and the invited, each once; contacts are no readers."""
+    ada, ben = await workspace.person(), await workspace.person()
+    name = f"appointments/{uuid7()}"
+    people = [ada.name, ben.name, f"contacts/{uuid7()}"]
+    message = AppointmentReminded(appointment=Appointment(name=name, participants=people))
+    await feeds.publish(message, owner=ada.id, subject=name)
+    await applied(workspace, feeds)
+    for person in (ada, ben):
+        (told,) = await listed(workspace, person)
+        assert (told.kind, told.subject) == (Notification.APPOINTMENT_REMINDER, name)
 
 
 async def test_nobody_reads_anothers_notifications(

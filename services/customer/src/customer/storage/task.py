@@ -1,16 +1,12 @@
 """Where tasks are kept, and the jobs that tell when their time comes."""
 
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
 from crm.customer.v1 import task_pb2
-from crmkit import custom_values
 from crmkit.call import Call
 from crmkit.collection import Collection
-from crmkit.custom_fields.definitions import CustomField
 from crmkit.ids import uuid5_of
 from crmkit.jobs import enqueue
 from crmkit.statements import TEXT, TIMESTAMP, record_table
@@ -62,29 +58,6 @@ async def _promise(call: Call, after: Task, before: Task | None, kind: str) -> N
     arguments = {"task": str(after.id), "kind": kind, "time": time.isoformat()}
     job_id = uuid5_of(after.id, f"{kind} {time.isoformat()}")
     await enqueue(call.tx, TASK_TIME, arguments, time, job_id)
-
-
-def carry_over(call: Call, task: Task) -> None:
-    """Lets a task have what the one before it has, also what nobody could choose any more.
-
-    Unique values stay where they are, and so do choices that are retired.
-    """
-    confirmed: set[UUID] = call.state.setdefault("confirmed_references", set())
-    confirmed.update(r.id for r in TASKS.codec.references(task, TASKS.codec.writable))
-    fields = call.home.custom_fields.of(TASKS.name)
-    had, task.custom_fields = task.custom_fields, {}
-    for field_id, value in had.items():
-        field = fields.by_id.get(field_id)
-        if field is not None and not field.unique and not _retired(field, value):
-            task.custom_fields[field_id] = value
-    confirmed.update(
-        r.id for r in custom_values.references(fields, TASKS.contract, task.custom_fields)
-    )
-
-
-def _retired(field: CustomField, value: Any) -> bool:
-    chosen = value if isinstance(value, list) else [value]
-    return any(option.option_id in chosen for option in field.options if option.retired)
 
 
 TASKS = Collection(

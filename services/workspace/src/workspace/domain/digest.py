@@ -22,6 +22,7 @@ _SENTENCES = {
     ("en", "JOB_ENDED"): "{job} of {resource}: {state} ({processed_count} done, {failed_count} failed).",
     ("en", "TASK_DUE"): "Due: {title}.",
     ("en", "TASK_REMINDER"): "Reminder: {title}.",
+    ("en", "APPOINTMENT_REMINDER"): "Begins soon: {title}.",
     ("zh", "ASSIGNED"): "{actor}将 {title} 分配给了您。",
     ("zh", "MENTIONED"): "{actor}在 {title} 的评论中提到了您。",
     ("zh", "COMMENTED"): "{actor}评论了 {title}。",
@@ -32,6 +33,7 @@ _SENTENCES = {
     ("zh", "JOB_ENDED"): "{job} {resource}：{state}。已处理 {processed_count} 条，失败 {failed_count} 条。",
     ("zh", "TASK_DUE"): "任务已到期：{title}。",
     ("zh", "TASK_REMINDER"): "任务提醒：{title}。",
+    ("zh", "APPOINTMENT_REMINDER"): "日程即将开始：{title}。",
 }  # fmt: skip
 _WORDS = {
     "en": {

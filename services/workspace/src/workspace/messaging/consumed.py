@@ -1,5 +1,7 @@
 """What other services' events mean here: webhooks are sent them, rules start, and people are told."""
 
+from typing import Any
+
 from crm.common.v1 import job_pb2
 from crmkit import contract
 from crmkit.call import Call
@@ -104,10 +106,16 @@ async def tell_new_owner(event: Event, call: Call) -> None:
 
 
 async def tell_of_time(event: Event, call: Call) -> None:
-    """A time came that somebody had set: whoever the record is assigned to is told."""
+    """A time came that somebody had set: who has the task, or takes part in the appointment, is told."""
     kind = _TIMES.get(event.routing_key)
     if kind is not None:
         await notify(call, event.owner, kind, subject=event.subject)
+    elif event.routing_key == "customer.appointment.reminded":
+        message: Any = event.message
+        for name in message.appointment.participants:
+            if name.startswith("users/"):
+                user = parse_name(name, collection="users", field="participants")
+                await notify(call, user, "APPOINTMENT_REMINDER", subject=event.subject)
 
 
 async def tell_who_started(event: Event, call: Call) -> None:
