@@ -46,3 +46,47 @@ async def test_somebody_is_given_a_task_reminded_of_it_and_does_it(crm: RunningS
         httpx.codes.BAD_REQUEST, True,
     )  # fmt: skip
     await ben.http.aclose()
+
+
+async def test_an_appointment_is_answered_held_and_part_of_the_day(crm: RunningSystem) -> None:
+    """Edge customer.appointment.reminded → workspace; from the invitation to both people's work logs."""
+    user, ben = await crm.person("Sales")
+    account = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
+    now = datetime.now(UTC)
+    soon = now + timedelta(minutes=5, seconds=2)
+    visit = {
+        "title": "Visit", "kind": "VISIT", "attendees": [{"user": user}, {"address": "jo@acme.example"}],
+        "related": [account["name"]], "start_time": soon.isoformat(), "reminder_minutes": [5],
+        "end_time": (soon + timedelta(hours=1)).isoformat(),
+    }  # fmt: skip
+    planned = await crm.admin.post("/v1/appointments", visit)
+    answered = await ben.post(f"/v1/{planned['name']}:reply", {"reply": "ACCEPTED"})
+    assert answered["attendees"][0]["reply"] == "ACCEPTED"
+    busy = await crm.admin.get(
+        "/v1/appointments:freeBusy",
+        users=user,
+        start_time=now.isoformat(),
+        end_time=(now + timedelta(days=1)).isoformat(),
+    )
+    assert [time["user"] for time in busy["busy_times"]] == [user]
+
+    async def reminded() -> bool:
+        listed = await ben.get("/v1/notifications", filter="kind = APPOINTMENT_REMINDER")
+        return [n["subject"] for n in listed.get("notifications", [])] == [planned["name"]]
+
+    await eventually(reminded)
+    held = await crm.admin.post(f"/v1/{planned['name']}:hold", {"body": "They want 100"})
+    told = await crm.admin.get(f"/v1/{held['interaction']}")
+    assert (told["kind"], told["body"]) == ("VISIT", "They want 100")
+    found = await crm.admin.get("/v1/interactions", filter=f'related:"{account["name"]}"')
+    assert [i["name"] for i in found["interactions"]] == [told["name"]]
+    corrected = await crm.admin.post(
+        f"/v1/{told['name']}:correct", {"interaction": {"body": "They want 1000"}}
+    )
+    assert (corrected["body"], corrected["subject"]) == ("They want 1000", "Visit")
+    day = {f"date.{part}": getattr(soon, part) for part in ("year", "month", "day")}
+    log = await ben.get("/v1/workLog", period="WEEK", **day)
+    assert [(e["kind"], e["record"]) for e in log["entries"]] == [
+        ("APPOINTMENT_HELD", planned["name"])
+    ]
+    await ben.http.aclose()

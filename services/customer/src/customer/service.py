@@ -11,6 +11,7 @@ from customer.rpc.appointment import AppointmentService
 from customer.rpc.contact import ContactService
 from customer.rpc.interaction import InteractionService
 from customer.rpc.task import TaskService
+from customer.rpc.work_log import WorkLogService
 from customer.storage.account import ACCOUNTS
 from customer.storage.appointment import APPOINTMENTS, REMINDER
 from customer.storage.contact import CONTACTS
@@ -29,6 +30,7 @@ SERVICE = Service(
         "crm.customer.v1.AppointmentService": AppointmentService(),
         "crm.customer.v1.InteractionService": InteractionService(),
         "crm.customer.v1.TaskService": TaskService(),
+        "crm.customer.v1.WorkLogService": WorkLogService(),
     },
     parts=[imports_and_exports, bulk_actions, attachments],
     consumes=HANDLERS,

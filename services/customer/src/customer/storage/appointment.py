@@ -49,6 +49,11 @@ appointments = record_table(
     sa.Index("ix_appointments_owner_start_time", "owner", "start_time", "id"),
     sa.Index("ix_appointments_participants", "participants", postgresql_using="gin"),
     sa.Index("ix_appointments_related", "related", postgresql_using="gin"),
+    sa.Index(
+        "ix_appointments_interaction",
+        "interaction",
+        postgresql_where=sa.text("interaction IS NOT NULL"),
+    ),
 )
 
 

@@ -36,6 +36,7 @@ tasks = record_table(
     sa.Index("ix_tasks_owner_due_time", "owner", "due_time", "id"),
     sa.Index("ix_tasks_due_time", "due_time", "id"),
     sa.Index("ix_tasks_related", "related", postgresql_using="gin"),
+    sa.Index("ix_tasks_closer", "closer", "close_time", postgresql_where=sa.text("state = 'DONE'")),
 )
 
 

@@ -16,6 +16,7 @@ _THEIR_OWN = (
     Grant("customer.tasks.*", "OWN"),
     Grant("customer.interactions.*", "OWN"),
     Grant("customer.appointments.*", "OWN"),
+    Grant("customer.workLog.*", "OWN"),
 )
 # Who sees records talks about them, and shares and adds files to those that they may change. Whose comments
 # one may delete, and whom one may let follow, the scope says: OWN is oneself.
