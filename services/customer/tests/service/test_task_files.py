@@ -2,25 +2,45 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
 
 from crm.common.v1 import export_pb2, import_pb2
-from crm.customer.v1 import export_pb2_grpc, import_pb2_grpc, task_pb2, task_pb2_grpc
+from crm.customer.v1 import (
+    account_pb2,
+    account_pb2_grpc,
+    contact_pb2,
+    contact_pb2_grpc,
+    export_pb2_grpc,
+    import_pb2_grpc,
+    task_pb2,
+    task_pb2_grpc,
+)
 from crmkit.testing import eventually
-from crmkit.testing.harness import Person, ServiceUnderTest
+from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
 HEADER = "title,state,priority,due_time,close_time,related,external_id\n"
 
 
-async def imported(customer: ServiceUnderTest, person: Person, content: str) -> Any:
-    """An ended import of tasks, each column into the field of its name."""
+async def imported(
+    customer: ServiceUnderTest,
+    person: Person,
+    content: str,
+    mappings: Sequence[dict[str, str]] = (),
+) -> Any:
+    """An ended import of tasks; each column goes into the field of its name if nothing else is said."""
     stub: Any = import_pb2_grpc.ImportServiceStub(customer.channel)
     request = import_pb2.CreateUploadRequest()
     request.file.data = content.encode()
     upload = await stub.CreateUpload(iter([request]), metadata=person.metadata)
     wanted = import_pb2.Import(resource="tasks", upload=upload.name)
-    for column in content.split("\n", 1)[0].split(","):
-        wanted.mappings.add(column=column, field=column)
+    header = content.split("\n", 1)[0].split(",")
+    for mapping in mappings or [{"column": column, "field": column} for column in header]:
+        wanted.mappings.add(**mapping)
     run = await stub.CreateImport(
         import_pb2.CreateImportRequest(**{"import": wanted}), metadata=person.metadata
     )
@@ -84,3 +104,43 @@ async def test_tasks_come_in_with_their_history_and_go_out_again(
     )
     (row,) = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
     assert row == {"title": "Send offer", "state": "DONE", "related": about}
+
+
+async def test_what_a_task_is_about_is_looked_up_column_by_column(
+    customer: ServiceUnderTest,
+) -> None:
+    """A column for each kind of record: two columns may fill the same list."""
+    ada = await customer.person("*")
+    key = uuid4().hex[:8]
+    stub = account_pb2_grpc.AccountServiceStub(customer.channel)
+    acme = await stub.CreateAccount(
+        account_pb2.CreateAccountRequest(
+            account=account_pb2.Account(display_name="Acme", external_id=f"A-{key}")
+        ),
+        metadata=ada.metadata,
+    )
+    jo = await contact_pb2_grpc.ContactServiceStub(customer.channel).CreateContact(
+        contact_pb2.CreateContactRequest(
+            contact=contact_pb2.Contact(display_name=f"Jo {key}", account=acme.name)
+        ),
+        metadata=ada.metadata,
+    )
+    mappings = [
+        {"column": "title", "field": "title"},
+        {"column": "company", "field": "related", "lookup": "accounts.external_id"},
+        {"column": "person", "field": "related", "lookup": "contacts.display_name"},
+    ]
+    content = f"title,company,person\n{key} both,A-{key},Jo {key}\n{key} one,A-{key},\n{key} none,,Nobody\n"
+    run = await imported(customer, ada, content, mappings)
+    assert (run.created_count, run.warning_count) == (3, 1)
+    tasks = task_pb2_grpc.TaskServiceStub(customer.channel)
+    listed = await tasks.ListTasks(
+        task_pb2.ListTasksRequest(filter=f'title = "{key}*"', order_by="title"),
+        metadata=ada.metadata,
+    )
+    assert [list(task.related) for task in listed.tasks] == [[acme.name, jo.name], [], [acme.name]]
+    for lookup in ("users.email", "products.display_name"):
+        mappings[1]["lookup"] = lookup
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await imported(customer, ada, content, mappings)
+        assert details_of(refused.value)["fields"] == ["import.mappings[1].lookup"]

@@ -45,6 +45,7 @@ class Target:
         required: Whether a record without that field is refused.
         write: Puts a cell's text (for a reference, its resource name) into the resource's message.
         reference: The collection it refers to; empty if it is no reference.
+        kinds: The collections it may refer to, where there are several: a mapping says which.
         several: True where the text holds several values, divided by semicolons.
         group: The composed value it is a part of, `lines.unit_price`; empty if it is none.
         follows: True where it says nothing alone: a currency without an amount.
@@ -62,6 +63,7 @@ class Target:
     follows: bool = False
     custom: bool = False
     index: int = 0
+    kinds: tuple[str, ...] = ()
 
 
 def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
@@ -91,7 +93,13 @@ def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
         group=part.group,
         follows=part.follows,
         index=index,
+        kinds=contract.collections_of(field) if _is_of_several_kinds(field) else (),
     )
+
+
+def _is_of_several_kinds(field: FieldDescriptor) -> bool:
+    reference = field.GetOptions().Extensions[resource_pb2.resource_reference]
+    return str(reference.type) == "*"
 
 
 def _divided(path: str) -> tuple[str, int, str]:

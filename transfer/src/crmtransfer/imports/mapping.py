@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import Any
 from uuid import UUID
@@ -137,7 +137,7 @@ class Mapper:
         self._sources = [self._source(m, f"import.mappings[{i}]") for i, m in enumerate(mappings)]
         paths = [source.target.path for source in self._sources]
         for index, path in enumerate(paths):
-            if path in paths[:index]:
+            if path in paths[:index] and not self._sources[index].target.kinds:
                 msg = f"The field {path} is mapped twice."
                 raise InvalidArgument(msg, field=f"import.mappings[{index}].field")
 
@@ -146,6 +146,8 @@ class Mapper:
         if bool(mapping.column) == bool(mapping.value):
             msg = f"{mapping.field} needs a column or a fixed value, not both."
             raise InvalidArgument(msg, field=f"{at}.column")
+        if found.kinds and mapping.lookup.partition(".")[0] in found.kinds:
+            found = replace(found, reference=mapping.lookup.partition(".")[0])
         lookup = self._lookup(found, mapping.lookup, f"{at}.lookup")
         translations = dict(mapping.translations)
         return Source(found, mapping.column.strip(), mapping.value, translations, lookup)
@@ -169,7 +171,8 @@ class Mapper:
             return ""
         collection, _, name = lookup.rpartition(".")
         if not found.reference:
-            msg = f"{found.path} is no reference; nothing can be looked up for it."
+            kinds = f" in {collection}" if found.kinds else ""
+            msg = f"{found.path} is no reference; nothing can be looked up for it{kinds}."
             raise InvalidArgument(msg, field=at)
         if collection not in {"", found.reference} or not name:
             msg = f"{found.path} refers to {found.reference}: look up {found.reference}.<field>."
