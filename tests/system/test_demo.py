@@ -46,7 +46,11 @@ async def test_the_demo_company_fills_every_service_and_a_second_run_adds_nothin
     assert first.returncode == 0, first.stderr
     assert "opportunities: 260 created\n" in first.stdout
     found = {}
-    for collection in ("users", "accounts", "contacts", "opportunities", "tickets", "campaigns"):
+    collections = (
+        "users", "accounts", "contacts", "opportunities", "tickets", "campaigns", "interactions",
+        "tasks",
+    )  # fmt: skip
+    for collection in collections:
         records = (
             await crm.admin.get(
                 f"/v1/{collection}", filter='external_id = "demo-7-*"', page_size=1000

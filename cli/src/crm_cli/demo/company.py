@@ -17,6 +17,7 @@ _MONTHS_BACK = 12
 # Of those that may be decided by now: won below the first, lost below the second, else open.
 _WON, _LOST = 0.36, 0.92
 _STAGE_WEIGHTS = (5, 4, 3, 2)
+_DONE = 0.7  # of the tasks whose time has come
 
 
 class Size(StrEnum):
@@ -86,6 +87,8 @@ class Company:
         self.rows["opportunities"] = self._many("opportunity", self._counts.opportunities)
         self.rows["tickets"] = self._many("ticket", self._counts.tickets)
         self.rows["campaigns"] = self._campaigns()
+        self.rows["interactions"] = self._interactions()
+        self.rows["tasks"] = self._tasks()
 
     def _id(self, *parts: object) -> str:
         return "-".join([self._prefix, *map(str, parts)])
@@ -303,4 +306,43 @@ class Company:
                     "state": "COMPLETED" if end < self._now else "DRAFT",
                 }
             )
+        return rows
+
+    def _interactions(self) -> list[Row]:
+        rows: list[Row] = []
+        for account in self._accounts:
+            for _ in range(self._random.randint(1, 4)):
+                kind, subject = self._random.choice(names.INTERACTIONS)
+                rows.append(
+                    {
+                        "external_id": self._id("interaction", len(rows)),
+                        "kind": kind,
+                        "direction": self._random.choice(("INBOUND", "OUTBOUND")),
+                        "subject": subject,
+                        "duration_minutes": str(self._random.choice((5, 10, 20, 45, 60))),
+                        "occur_time": self._moment(_MONTHS_BACK * 30, 0).isoformat(),
+                        "owner": account.owner,
+                        "account": account.id,
+                        "contact": self._random.choice(account.contacts),
+                    }
+                )
+        return rows
+
+    def _tasks(self) -> list[Row]:
+        """What is to do for some accounts: some of it done, some overdue, some to come."""
+        rows = []
+        for number, account in enumerate(self._accounts):
+            due = self._now + timedelta(days=self._random.randint(-10, 20), hours=9)
+            row = {
+                "external_id": self._id("task", number),
+                "title": self._random.choice(names.TASKS),
+                "priority": self._random.choice(("NORMAL", "NORMAL", "HIGH")),
+                "state": "OPEN",
+                "due_time": due.isoformat(),
+                "owner": account.owner,
+                "account": account.id,
+            }
+            if due < self._now and self._random.random() < _DONE:
+                row |= {"state": "DONE", "close_time": (due - timedelta(hours=2)).isoformat()}
+            rows.append(row)
         return rows

@@ -13,7 +13,17 @@ from crm_cli.demo.company import Row
 from crm_cli.runs import count, ended, upload
 from crmkit import contract
 
-_LOOKUPS = {"users": [{"column": "roles", "field": "roles", "lookup": "roles.display_name"}]}
+_ABOUT_ACCOUNT = {"column": "account", "field": "related", "lookup": "accounts.external_id"}
+_WITH_CONTACT = {
+    "column": "contact",
+    "field": "participants",
+    "lookup": "contacts.external_id",
+}
+_LOOKUPS = {
+    "users": [{"column": "roles", "field": "roles", "lookup": "roles.display_name"}],
+    "interactions": [_ABOUT_ACCOUNT, _WITH_CONTACT],
+    "tasks": [_ABOUT_ACCOUNT],
+}
 
 
 @dataclass(frozen=True)

@@ -93,3 +93,21 @@ CAMPAIGNS = [
     ("Warehouse Safety Week", "MIXED", "Show what sensors prevent"),
     ("Year-end Calls", "PHONE", "Renew support contracts in time"),
 ]
+
+INTERACTIONS = (
+    ("CALL", "Asked for prices"),
+    ("CALL", "Next steps"),
+    ("EMAIL", "Offer sent"),
+    ("EMAIL", "Question about delivery"),
+    ("MEETING", "Showed the product"),
+    ("VISIT", "Saw their plant"),
+    ("CHAT", "Opening hours"),
+    ("NOTE", "New buyer from next month"),
+)
+TASKS = (
+    "Call back",
+    "Send the offer",
+    "Ask how it went",
+    "Prepare the visit",
+    "Renew the contract",
+)
