@@ -1,7 +1,7 @@
 """Users over gRPC: who may make whom into what."""
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from crm.identity.v1 import role_pb2, user_pb2
 from crmkit.statements import compile_statement
+from crmkit.testing import eventually
 from crmkit.testing.harness import details_of
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ async def test_the_last_administrator_stays(identity: "Identity") -> None:
     ):
         assert (await refused(call))[1] == "LAST_ADMINISTRATOR"
     await users.ActivateUser(user_pb2.ActivateUserRequest(name=admin.name), metadata=metadata)
+    id_ = UUID(admin.name.partition("/")[2])
+    await eventually(lambda: identity.rights.users[id_].active)  # the other tests need them
 
 
 async def test_events_of_users_hold_no_personal_data(identity: "Identity") -> None:
