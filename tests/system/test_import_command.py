@@ -15,7 +15,7 @@ from .conftest import ADMIN, RunningSystem
 
 
 async def begun(crm: RunningSystem, *words: str) -> asyncio.subprocess.Process:
-    """`crm import` as a process of its own, signed in as the administrator."""
+    """`crm` as a process of its own, signed in as the administrator."""
     environment = {
         **os.environ,
         "CRM_URL": crm.system.url,
@@ -25,7 +25,7 @@ async def begun(crm: RunningSystem, *words: str) -> asyncio.subprocess.Process:
     }
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "crm_cli", "import", *words),
+        *("-m", "crm_cli", *words),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -40,7 +40,7 @@ async def test_an_import_that_nobody_watches_any_more_goes_on(
     file = tmp_path / "accounts.csv"
     rows = "".join(f"{mark}-{n},Watched {n}\n" for n in range(10_000))
     file.write_text(f"external_id,display_name\n{rows}")
-    process = await begun(crm, "accounts", str(file))
+    process = await begun(crm, "import", "accounts", str(file))
 
     async def running() -> Any:
         found = (await crm.admin.get("/v1/customer/imports", page_size=1)).get("imports", [])
@@ -67,6 +67,10 @@ async def test_an_import_that_nobody_watches_any_more_goes_on(
 
 
 async def imported(crm: RunningSystem, *words: str) -> tuple[int | None, str, str]:
+    return await run_command(crm, "import", *words)
+
+
+async def run_command(crm: RunningSystem, *words: str) -> tuple[int | None, str, str]:
     process = await begun(crm, *words)
     output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()
@@ -118,3 +122,33 @@ async def test_without_proposals_only_what_is_said_is_taken(
     assert code == 0, errors
     assert "taken" not in errors
     assert "1 created" in output
+
+
+async def test_workbooks_and_cards_go_through_the_gateway_both_ways(
+    crm: RunningSystem, tmp_path: Path
+) -> None:
+    """INVARIANT: the bytes that come out go in again, as the command sends them and as a browser would."""
+    mark = f"w{uuid4().hex}"
+    people, sheet, cards = (tmp_path / f"people.{kind}" for kind in ("csv", "xlsx", "vcf"))
+    people.write_text(
+        f"external_id,given_name,family_name\n{mark}-1,Zoë,{mark}\n{mark}-2,=1,{mark}\n"
+    )
+    assert (await imported(crm, "contacts", str(people)))[0] == 0
+    for file, kind in ((sheet, b"PK\x03\x04"), (cards, b"BEGIN:VCARD")):
+        words = ("contacts", "--output", str(file), "--filter", f'family_name = "{mark}"')
+        code, _, errors = await run_command(crm, "export", *words)
+        assert code == 0, errors
+        assert file.read_bytes().startswith(kind)
+        code, output, errors = await imported(
+            crm, "contacts", str(file), "--on-duplicate", "update"
+        )
+        assert code == 0, errors
+        assert "0 created, 0 updated, 2 skipped" in output  # nothing differs
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    answer = await crm.admin.http.post(
+        "/v1/customer/uploads", content=sheet.read_bytes(), headers={"content-type": media_type}
+    )
+    assert answer.status_code == 200, answer.text
+    bad = await crm.admin.http.post("/v1/customer/uploads", content=b"PK\x03\x04bomb")
+    assert bad.status_code == 400
+    assert bad.json()["details"][0]["reason"] == "UNREADABLE_WORKBOOK"
