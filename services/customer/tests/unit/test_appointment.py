@@ -83,6 +83,8 @@ def test_a_held_appointment_is_an_interaction_with_the_same_people() -> None:
         ({"length": timedelta(0)}, "appointment.end_time"),
         ({"length": -HOUR}, "appointment.end_time"),
         ({"length": timedelta(days=32)}, "appointment.end_time"),
+        ({"start": datetime(1, 1, 1, tzinfo=UTC)}, "appointment.start_time"),
+        ({"start": datetime(9999, 12, 31, tzinfo=UTC)}, "appointment.start_time"),
         ({"attendees": [Attendee()]}, "appointment.attendees[0]"),
         ({"attendees": [Attendee(user=uuid4(), address="a@b.c")]}, "appointment.attendees[0]"),
         ({"attendees": [Attendee(address="a@b.c")] * 2}, "appointment.attendees[1]"),
@@ -176,6 +178,15 @@ def test_what_recurs_counts_each_time_until_it_is_over() -> None:
     assert [start for start, _ in busy(ada, moved)] == [NOW + DAY, NOW + 7 * DAY]
     moved.state = "HELD"
     assert [start for start, _ in busy(ada, moved)] == [NOW + DAY]
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2300, 9999])
+def test_a_time_in_which_nothing_lies_may_be_asked_about(year: int) -> None:
+    """INVARIANT: no time makes a fault, also where somebody has a series."""
+    series = appointment(owner=uuid4(), recurrence="FREQ=DAILY")
+    assert series.owner is not None
+    start = datetime(year, 1, 2, tzinfo=UTC)
+    assert busy_spans([series], series.owner, Span(start, start + DAY)) == []
 
 
 @pytest.mark.parametrize("length", [timedelta(0), -HOUR, timedelta(days=63)])

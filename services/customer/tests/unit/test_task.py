@@ -146,6 +146,7 @@ def test_a_series_needs_a_due_time_and_a_time_zone_that_exists() -> None:
     for values in (
         {"recurrence": "FREQ=DAILY"},
         {"recurrence": "FREQ=DAILY", "due_time": DUE, "time_zone": "Mars/Olympus"},
+        {"recurrence": "FREQ=DAILY", "due_time": DUE, "remind_time": datetime(1, 1, 1, tzinfo=UTC)},
     ):
         with pytest.raises(InvalidArgument):
             task(**values).check()

@@ -10,7 +10,13 @@ from crmkit.aggregate import Record
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.states import StateMachine
 from customer.domain.interaction import Interaction
-from customer.domain.recurrence import checked_recurrence, checked_zone, moved_along, next_time
+from customer.domain.recurrence import (
+    YEARS,
+    checked_recurrence,
+    checked_zone,
+    moved_along,
+    next_time,
+)
 
 APPOINTMENT = StateMachine(
     "state",
@@ -86,6 +92,9 @@ class Appointment(Record):
         if not timedelta(0) < self.end_time - self.start_time <= _LONGEST:
             msg = "An appointment ends after it begins, and within 31 days."
             raise InvalidArgument(msg, field="appointment.end_time")
+        if self.start_time.year not in YEARS:
+            msg = f"An appointment lies in the years {YEARS[0]} to {YEARS[-1]}."
+            raise InvalidArgument(msg, field="appointment.start_time")
         self._check_people()
         self.related = list(dict.fromkeys(self.related))
         self.reminder_minutes = sorted(set(self.reminder_minutes), reverse=True)

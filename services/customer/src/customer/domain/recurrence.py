@@ -16,7 +16,8 @@ from crmkit.organization import time_zones
 
 # Nobody looks further ahead than this.
 _HORIZON = timedelta(days=20 * 366)
-_YEARS = range(1970, 2200)
+YEARS = range(1970, 2200)  # in which what recurs begins, and is looked for
+_LAST = datetime(YEARS.stop, 1, 1, tzinfo=UTC)
 # What may be said with each frequency: what calendars offer to click. None of it can name a time that never
 # comes: the library would look for it until the year 9999, for seconds.
 _PARTS = {
@@ -51,8 +52,8 @@ def checked_recurrence(text: str, start: datetime | None, *, field: str, start_f
     if start is None:
         msg = f"What recurs needs {start_field}."
         raise InvalidArgument(msg, reason="INVALID_RECURRENCE", field=start_field)
-    if start.year not in _YEARS:
-        msg = f"{start_field} must lie in the years {_YEARS[0]} to {_YEARS[-1]} for what recurs."
+    if start.year not in YEARS:
+        msg = f"{start_field} must lie in the years {YEARS[0]} to {YEARS[-1]} for what recurs."
         raise InvalidArgument(msg, reason="INVALID_RECURRENCE", field=start_field)
     try:
         _refuse_unknown(_parts(rule))
@@ -75,7 +76,7 @@ def times_of(rule: str, start: datetime, zone: ZoneInfo, since: datetime) -> Ite
     """The times of a series, in order, up to 20 years after `since`; `start` is always the first."""
     parts = _parts(rule)
     count, until = parts.pop("COUNT", None), parts.pop("UNTIL", None)
-    begin, limit = _local(start, zone), _local(max(start, since) + _HORIZON, zone)
+    begin, limit = _local(start, zone), _local(min(max(start, since), _LAST) + _HORIZON, zone)
     if until is not None:
         limit = min(limit, _end(until, zone))
     text = ";".join(f"{name}={value}" for name, value in parts.items())

@@ -8,7 +8,13 @@ from zoneinfo import ZoneInfo
 from crmkit.aggregate import Record
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.states import StateMachine
-from customer.domain.recurrence import checked_recurrence, checked_zone, moved_along, next_time
+from customer.domain.recurrence import (
+    YEARS,
+    checked_recurrence,
+    checked_zone,
+    moved_along,
+    next_time,
+)
 
 _UNFINISHED = ("OPEN", "IN_PROGRESS")
 
@@ -64,6 +70,9 @@ class Task(Record):
         if self.time_zone is not None:
             checked_zone(self.time_zone, field="task.time_zone")
         if self.recurrence is not None:
+            if self.remind_time is not None and self.remind_time.year not in YEARS:
+                msg = "The time to remind lies too far from any that the task could be due."
+                raise InvalidArgument(msg, field="task.remind_time")
             self.recurrence = checked_recurrence(
                 self.recurrence, self.due_time, field="task.recurrence", start_field="task.due_time"
             )
