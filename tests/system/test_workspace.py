@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
 import httpx
 
+from crmkit.clock import now
 from crmkit.testing import eventually
 
 from .conftest import Client, RunningSystem
@@ -87,6 +89,35 @@ async def test_a_person_is_told_live_of_a_record_made_theirs(crm: RunningSystem)
     await ben.post("/v1/notifications:markAllRead")
     assert (await ben.get("/v1/notifications:countUnread"))["unread_count"] == 0
     await ben.http.aclose()
+
+
+async def test_a_deputy_hears_of_what_becomes_somebodys_who_is_away(crm: RunningSystem) -> None:
+    """From an absence in identity to the deputy's notifications in workspace, marked as another's."""
+    roles = (await crm.admin.get("/v1/roles"))["roles"]
+    role = next(r["name"] for r in roles if r["display_name"] == "Read-only")
+    password = "correct horse battery staple"
+    users = []
+    for name in ("Ada", "Ben"):
+        body = {"email": f"{uuid4()}@crm.test", "display_name": name, "password": password}
+        users.append(await crm.admin.post("/v1/users", {**body, "roles": [role]}))
+    ada, ben = [await crm.sign_in(user["email"], password) for user in users]
+    absence = {"end_time": "2099-01-01T00:00:00Z", "deputy": users[1]["name"]}
+    refused = await ada.http.post(f"/v1/{users[0]['name']}:setAbsence", json={"absence": absence})
+    assert refused.status_code == httpx.codes.BAD_REQUEST
+    assert "absence.end_time" in refused.text
+    absence["end_time"] = (now() + timedelta(days=9)).isoformat()
+    await ada.post(f"/v1/{users[0]['name']}:setAbsence", {"absence": absence})
+
+    async def told() -> list[dict[str, str]]:  # until the absence was heard of from identity
+        account = await crm.admin.post("/v1/accounts", {"display_name": f"Acme {uuid4()}"})
+        await crm.admin.patch(f"/v1/{account['name']}", {"owner": users[0]["name"]})
+        found = await ben.get("/v1/notifications", filter="kind = ASSIGNED")
+        return found.get("notifications", [])  # type: ignore[no-any-return]
+
+    (first, *_) = await eventually(told)
+    assert (first["deputy_for"], first["owner"]) == (users[0]["name"], users[1]["name"])
+    for client in (ada, ben):
+        await client.http.aclose()
 
 
 async def test_a_rule_does_its_part_in_other_services(crm: RunningSystem) -> None:

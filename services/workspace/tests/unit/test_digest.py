@@ -55,6 +55,13 @@ def test_a_mail_is_not_endless() -> None:
     assert html.count("<li>") == 50
 
 
+def test_a_deputy_reads_for_whom() -> None:
+    """Also in Chinese; the absent person's name is looked up like any other."""
+    told = [line(deputy_for=BEN, actor=None)]
+    assert "For Ben: Somebody made <b>Big</b> deal yours." in compose(told, TITLES, reader())[1]
+    assert "代 Ben" in compose(told, TITLES, reader("zh"))[1]
+
+
 def test_who_is_not_known_is_somebody() -> None:
     told = [line(actor=None), line(actor=uuid7())]
     _, text, _ = compose(told, TITLES, reader())

@@ -7,6 +7,7 @@ from uuid import UUID
 from crmkit.aggregate import Record
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.states import StateMachine
+from identity.domain.absence import Absence
 
 STATES = StateMachine(
     "state",
@@ -29,6 +30,7 @@ class User(Record):
     password_hash: str | None = field(default=None, repr=False)
     second_factor: bool = False
     kind: str = "PERSON"
+    absence: Absence | None = None
 
     def check(self) -> None:
         """Writes the address in lower case and names each role once.
@@ -71,6 +73,24 @@ class User(Record):
     def roles_in_effect(self) -> set[UUID]:
         """The roles that give rights now: none while the user may not sign in."""
         return set(self.roles) if self.may_sign_in else set()
+
+    def be_away(self, absence: Absence) -> None:
+        """Is away for some time, instead of what was said before.
+
+        Raises:
+            InvalidArgument: `DEPUTY_IS_USER`.
+        """
+        if absence.deputy == self.id:
+            msg = "Nobody stands in for themselves."
+            raise InvalidArgument(msg, reason="DEPUTY_IS_USER", field="absence.deputy")
+        self.absence = absence
+        self.record("absence_set")
+
+    def be_back(self) -> None:
+        """Is not away; nothing happens if nobody said so."""
+        if self.absence is not None:
+            self.absence = None
+            self.record("absence_cleared")
 
     def activate(self) -> None:
         """May sign in again."""

@@ -13,6 +13,7 @@ from identity.rpc.input_only import take_input_only
 from identity.storage.sign_in_attempts import forget_failures
 from identity.storage.traces import forget_traces_of
 from identity.storage.user import USERS, put_password
+from identity.usecases.absence import clear_absence, set_absence
 from identity.usecases.authenticate import confirmed, current_user
 from identity.usecases.hand_over import hand_over
 from identity.usecases.password_links import invite, request_reset, set_password
@@ -64,6 +65,16 @@ class UserService:
         if request.successor:
             await hand_over(call, user.id, request.successor)
         return _message(user)
+
+    async def SetAbsence(self, request: user_pb2.SetAbsenceRequest, call: Call) -> user_pb2.User:
+        """Says that somebody is away, and who stands in for them."""
+        return _message(await set_absence(call, request))
+
+    async def ClearAbsence(
+        self, request: user_pb2.ClearAbsenceRequest, call: Call
+    ) -> user_pb2.User:
+        """Says that somebody is not away."""
+        return _message(await clear_absence(call, request))
 
     async def PurgeUser(self, request: user_pb2.PurgeUserRequest, call: Call) -> Empty:
         """Removes a deleted user, and what they signed in with."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from crm.identity.v1 import user_pb2
 from crmkit.access import EVERYTHING, Principal
@@ -32,6 +33,7 @@ users = record_table(
     sa.Column("password_hash", TEXT),
     sa.Column("second_factor", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("kind", TEXT, nullable=False, server_default="PERSON"),
+    sa.Column("absence", JSONB),
     sa.Index("uq_users_email", "email", unique=True),
     sa.Index("ix_users_display_name", "display_name", "id"),
 )

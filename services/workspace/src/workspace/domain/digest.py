@@ -55,12 +55,14 @@ _FRAMES = {
     "en": {
         "subject": "{organization}: {count} new notifications",
         "subject_of_one": "{organization}: a new notification",
+        "for": "For {absent}: {sentence}",
         "more": "… and {count} more.",
         "end": "Everything is at {link} – where you also decide what is mailed to you.",
     },
     "zh": {
         "subject": "{organization}：{count} 条新通知",
         "subject_of_one": "{organization}：1 条新通知",
+        "for": "代 {absent}：{sentence}",
         "more": "……以及另外 {count} 条。",
         "end": "查看全部通知，或设置接收哪些邮件：{link}",
     },
@@ -73,6 +75,7 @@ class Line:
 
     Attributes:
         notification: The same in the console, if it is there.
+        deputy_for: Whose it is, where the reader stands in for somebody.
         due_time: When the mail goes.
         seen: Whether it was seen or dismissed in the console meanwhile.
     """
@@ -85,6 +88,7 @@ class Line:
     text: str | None = None
     parameters: dict[str, str] = field(default_factory=dict)
     notification: UUID | None = None
+    deputy_for: UUID | None = None
     create_time: datetime
     due_time: datetime
     seen: bool = False
@@ -150,8 +154,11 @@ def _sentence(line: Line, titles: Mapping[str, str], language: str) -> str:
         name: words.get(value, value)
         for name, value in {**line.parameters, "text": line.text or ""}.items()
     }
-    actor = titles.get(f"users/{line.actor}", words[""]) if line.actor else words[""]
+    actor = titles.get(f"users/{line.actor}", words[""])
     title = titles.get(record, record) if record else ""
     known = defaultdict(str, {**values, "actor": actor, "title": title})
     sentence = _SENTENCES[language, line.kind].format_map(known)
+    if line.deputy_for is not None:
+        absent = titles.get(f"users/{line.deputy_for}", words[""])
+        sentence = _FRAMES[language]["for"].format(absent=absent, sentence=sentence)
     return " ".join(sentence.split())

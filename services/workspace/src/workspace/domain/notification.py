@@ -23,6 +23,7 @@ class Notification(Record):
     actor: UUID | None = None
     text: str | None = None
     read_time: datetime | None = None
+    deputy_for: UUID | None = None
 
     def read(self, now: datetime) -> None:
         """Notes that it was seen, once."""

@@ -34,7 +34,7 @@ async def hear_of_comment(event: Event, call: Call) -> None:
 async def _tell(call: Call, user: UUID, kind: str, event: Event) -> bool:
     if event.actor == f"users/{user}" or not may_read_record(call.home.rights, user, event):
         return False
-    name = await notify(call, user, kind, subject=event.subject, actor=actor_of(event))
+    name = await notify(call, user, kind, event=event, subject=event.subject, actor=actor_of(event))
     return name is not None and name.startswith("notifications/")  # else by mail alone
 
 

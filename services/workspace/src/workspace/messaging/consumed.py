@@ -23,6 +23,7 @@ from workspace.messaging.leavers import stop_what_acts_for_who_left
 from workspace.queries.event_values import body_of, condition_values
 from workspace.queries.visibility import readable
 from workspace.storage.collaborator import note_sharing
+from workspace.storage.known_absence import note_absence
 from workspace.storage.webhook import sending_webhooks
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
 from workspace.usecases.deliver_webhook import promise
@@ -37,6 +38,7 @@ async def react(event: Event, call: Call) -> None:
     if event.routing_key in contract.events():  # else: of a newer version than this service
         if event.routing_key.startswith("identity.user."):
             await stop_what_acts_for_who_left(event, call)
+            await note_absence(call, event.message.user)
         _, noun, past = event.routing_key.split(".")
         if noun == "collaborator":
             await hear_of_collaborator(event, call)
@@ -102,14 +104,16 @@ async def tell_new_owner(event: Event, call: Call) -> None:
         return
     if event.actor == f"users/{event.owner}":
         return
-    await notify(call, event.owner, "ASSIGNED", subject=event.subject, actor=actor_of(event))
+    await notify(
+        call, event.owner, "ASSIGNED", event=event, subject=event.subject, actor=actor_of(event)
+    )
 
 
 async def tell_of_time(event: Event, call: Call) -> None:
     """A time came that somebody had set: who has the task, or takes part in the appointment, is told."""
     kind = _TIMES.get(event.routing_key)
     if kind is not None:
-        await notify(call, event.owner, kind, subject=event.subject)
+        await notify(call, event.owner, kind, event=event, subject=event.subject)
     elif event.routing_key == "customer.appointment.reminded":
         message: Any = event.message
         for name in message.appointment.participants:

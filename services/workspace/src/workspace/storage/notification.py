@@ -24,6 +24,7 @@ notifications = record_table(
     sa.Column("actor", sa.Uuid),
     sa.Column("text", TEXT),
     sa.Column("read_time", TIMESTAMP),
+    sa.Column("deputy_for", sa.Uuid),
     sa.Index(
         "ix_notifications_unread",
         "owner",

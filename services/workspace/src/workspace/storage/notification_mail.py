@@ -34,6 +34,7 @@ notification_mails = sa.Table(
     sa.Column("text", TEXT),
     sa.Column("parameters", JSONB, nullable=False),
     sa.Column("notification", sa.Uuid),
+    sa.Column("deputy_for", sa.Uuid),
     sa.Column("create_time", TIMESTAMP, nullable=False),
     sa.Column("due_time", TIMESTAMP, nullable=False),
     sa.Column("claimed", sa.Boolean, nullable=False, server_default=sa.false()),

@@ -78,7 +78,8 @@ async def _titles(call: Call, user: UUID, lines: Sequence[Line]) -> dict[str, st
     """The records that the person may read now, and whoever acted, by what people call them."""
     person = replace(call, principal=call.home.rights.principal(user))
     names = {name for line in lines if (name := record_of(line))}
-    names |= {f"users/{line.actor}" for line in lines if line.actor}
+    people = {user for line in lines for user in (line.actor, line.deputy_for) if user}
+    names |= {f"users/{user}" for user in people}
     return await titles_for(person, names)
 
 

@@ -5,9 +5,12 @@ from uuid import UUID
 
 from crmkit import mail
 from crmkit.call import Call
-from crmkit.ids import uuid7
+from crmkit.feed.events import Event
+from crmkit.ids import uuid5_of, uuid7
 from workspace.domain.digest import Line
 from workspace.domain.preference import due_time
+from workspace.queries.visibility import may_read_record
+from workspace.storage.known_absence import deputy_of
 from workspace.storage.notification import NOTIFICATIONS
 from workspace.storage.notification_mail import put_line
 from workspace.storage.preference import mail_settings_of, wishes_of
@@ -15,24 +18,45 @@ from workspace.usecases.mail_notifications import promise_mail
 
 
 async def notify(
-    call: Call, user: UUID | None, kind: str, *, record_id: UUID | None = None, **values: Any
+    call: Call,
+    user: UUID | None,
+    kind: str,
+    *,
+    record_id: UUID | None = None,
+    event: Event | None = None,
+    **values: Any,
 ) -> str | None:
     """Makes a notification for a user who may sign in and wants this kind.
+
+    While they are away their deputy is told as well, if they may read the record that the event is about; not
+    in words that were meant for one reader.
 
     Args:
         call: Work of this service, not of a person.
         user: Whom to tell.
         kind: What happened, as in the contract.
         record_id: The notification's id, where the caller has one for it.
+        event: What it tells of, where it tells of a record.
         values: Further attributes: subject, actor, parameters, text.
 
     Returns:
         The notification's name, or the user's where only a mail tells them; None if nobody is told.
     """
+    id_, rights = record_id or uuid7(), call.home.rights
+    deputy = await deputy_of(call, user)
+    if deputy is not None and (event is None or may_read_record(rights, deputy, event)):
+        spoken = {**values, "text": None, "deputy_for": user}
+        await _tell(call, deputy, kind, uuid5_of(id_, f"deputy {deputy}"), spoken)
+    return await _tell(call, user, kind, id_, values)
+
+
+async def _tell(
+    call: Call, user: UUID | None, kind: str, id_: UUID, values: dict[str, Any]
+) -> str | None:
     known = call.home.rights.users.get(user) if user else None
     if user is None or known is None or not known.active:
         return None
-    wish, id_, name = (await wishes_of(call, user))[kind], record_id or uuid7(), None
+    wish, name = (await wishes_of(call, user))[kind], None
     if wish.in_app:
         text_key = f"notification.{kind.lower()}"
         fields = {"kind": kind, "text_key": text_key, "owner": user, **values}

@@ -193,7 +193,7 @@ async def _notify(work: Work) -> str | None:
         if may_read_record(work.call.home.rights, user, event):
             name = await notify(
                 work.call, user, "RULE", record_id=uuid5_of(work.run.step_id(), str(user)),
-                subject=event.subject, text=work.parameters["text"] or None,
+                event=event, subject=event.subject, text=work.parameters["text"] or None,
                 parameters={"rule": f"rules/{work.rule.id}"},
             )  # fmt: skip
             told += [name] if name else []
