@@ -102,7 +102,7 @@ class Service:
                         collection, method
                     )
                 if function is None:
-                    msg = f"{method.path} has no implementation"
+                    msg = f"{method.path} has no implementation in the service.py of {self.name}"
                     raise ContractError(msg)
                 found.append((method, function))
         return found
