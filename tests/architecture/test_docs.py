@@ -147,7 +147,7 @@ def test_the_recipe_is_what_it_says() -> None:
 
 
 def test_the_recipe_begins_where_the_code_is() -> None:
-    """The line that it replaces, the migration that it follows, and its contract still fit."""
+    """The line that it replaces and the migration that it follows are there."""
     if (ROOT / "protos/crm/sales/v1/competitor.proto").exists():
         pytest.skip("somebody follows the recipe here")
     declaration = (ROOT / "services/sales/src/sales/service.py").read_text()
@@ -159,11 +159,21 @@ def test_the_recipe_begins_where_the_code_is() -> None:
     newest = max((ROOT / "services/sales/src/sales/migrations").glob("*.py"))
     assert follows is not None
     assert newest.name.startswith(follows[1])
+
+
+def test_the_recipe_s_contract_is_that_of_every_resource() -> None:
+    """INVARIANT: methods, messages and options are those of products; only its own fields differ."""
     proto = next(b for b in blocks(_RECIPE) if b.language == "proto")
     theirs = (ROOT / "protos/crm/sales/v1/product.proto").read_text()
-    standard = re.compile(r"  // Resource name.*?(?=  // The \w+'s name; unique)", re.DOTALL)
-    ours, expected = standard.search(proto.text), standard.search(theirs)
-    assert ours is not None
-    assert expected is not None
-    renamed = expected[0].replace("product", "competitor")
-    assert ours[0].replace("Who watches it", "The competitor manager") == renamed
+    renamed = theirs.replace("Product", "Competitor").replace("product", "competitor")
+    # From the service to its resource, the standard fields, and from `custom_fields` to the end.
+    standard = re.compile(
+        r"^service.*?^}|  // Resource name.*?(?=  // The \w+'s name; unique)|  // Values of the fields .*",
+        re.DOTALL | re.MULTILINE,
+    )
+    ours = [
+        part.replace("Who watches it", "The competitor manager")
+        for part in standard.findall(proto.text)
+    ]
+    assert ours == standard.findall(renamed)
+    assert len(ours) == 3
