@@ -178,8 +178,17 @@ async def test_the_last_administrator_stays(identity: "Identity") -> None:
     ):
         assert (await refused(call))[1] == "LAST_ADMINISTRATOR"
     await users.ActivateUser(user_pb2.ActivateUserRequest(name=admin.name), metadata=metadata)
-    id_ = UUID(admin.name.partition("/")[2])
-    await eventually(lambda: identity.rights.users[id_].active)  # the other tests need them
+    id_, running = UUID(admin.name.partition("/")[2]), identity.under_test.running
+
+    async def is_back() -> bool:
+        """For the other tests: that they were gone is known here, and that they are no more."""
+        waiting = await running.database.fetch_all(
+            compile_statement(sa.text("SELECT id FROM outbox"))
+        )
+        applied, head = running.home.consumed["identity"].applied_seq, await running.feed.head()
+        return not waiting and applied >= head.last_seq and identity.rights.users[id_].active
+
+    await eventually(is_back)
 
 
 async def test_events_of_users_hold_no_personal_data(identity: "Identity") -> None:
