@@ -292,6 +292,7 @@ async def test_an_account_is_transferred_with_the_contacts_of_its_owner(
     _, event = await customer.events(created.account.name, count=2)
     assert event.routing_key == "customer.account.transferred"
     assert event.message.previous_owner == ada.name
+    assert list(event.message.changed_fields) == ["owner"]  # by it new owners are told
     assert event.message.account.owner == bob.name
     request = account_pb2.TransferAccountRequest(
         name=created.account.name, owner=ada.name, without_contacts=True

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import event_pb2
 from crm.common.v1.job_pb2 import JobOutcome
+from crm.customer.v1.account_pb2 import Account, AccountTransferred
 from crm.customer.v1.appointment_pb2 import Appointment, AppointmentReminded
 from crm.customer.v1.import_pb2 import ImportEnded
 from crm.customer.v1.task_pb2 import Task, TaskDue, TaskReminded
@@ -71,6 +72,18 @@ async def test_a_person_is_told_of_what_becomes_theirs(
     assert (told.text_key, told.owner, told.HasField("read_time")) == (
         "notification.assigned", ada.name, False,
     )  # fmt: skip
+
+
+async def test_a_person_is_told_of_an_account_that_is_given_to_them(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """A transfer is an event of its own, not an update."""
+    ada = await workspace.person()
+    account = Account(name=f"accounts/{uuid7()}")
+    given = AccountTransferred(account=account, changed_fields=["owner"])
+    await feeds.publish(given, owner=ada.id, actor=f"users/{uuid7()}")
+    await applied(workspace, feeds)
+    assert [told.subject for told in await listed(workspace, ada)] == [account.name]
 
 
 async def test_what_is_no_news_is_not_told(workspace: ServiceUnderTest, feeds: FeedHost) -> None:

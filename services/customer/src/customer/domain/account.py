@@ -137,7 +137,8 @@ class Account(Party):
         if before == owner:
             return None
         self.owner = owner
-        self.record("transferred", previous_owner=f"users/{before}" if before else None)
+        previous = f"users/{before}" if before else None
+        self.record("transferred", previous_owner=previous, changed_fields=["owner"])
         return before
 
     def decide_credit(self, credit: Credit) -> None:
