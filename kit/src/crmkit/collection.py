@@ -58,6 +58,10 @@ class Collection(Generic[E]):
 
     # Whether what a record refers to must not be purged; a log's names outlive what they name.
     holds_on: bool = True
+    # The reference without which a record is nothing: it is purged with what that names.
+    ends_with: str = ""
+    # The verb of the method that makes records; a ledger's are recorded.
+    made_by: str = "Create"
     # Which records become a successor's when their owner leaves.
     handed_over: sa.ColumnElement[bool] = sa.true()
     # How far the events of these records reach at most, whatever the reader's own scope.
@@ -89,6 +93,8 @@ class Collection(Generic[E]):
         self.importable = not unstored
         self.listing = Listing(self.codec)
         self.shareable = is_shareable(self.contract)
+        # Id, owner and team of each record; another table's where they are not the record's own.
+        self.whose: sa.FromClause = table
         columns = self.codec.columns
         by_id = sa.select(*columns).where(table.c.id == sa.bindparam("id", type_=sa.Uuid))
         by_ids = sa.select(*columns).where(

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from crmkit.access import Principal, RecordScope, scope_condition, scope_parameters
 from crmkit.aggregate import Record
@@ -15,7 +16,7 @@ from crmkit.call import Call
 from crmkit.codec import Codec
 from crmkit.custom_fields.columns import CustomColumns, columns_of
 from crmkit.errors import InvalidArgument
-from crmkit.filters import compile_filter
+from crmkit.filters import FilterField, compile_filter
 from crmkit.paging import (
     Order,
     Value,
@@ -210,17 +211,23 @@ class Listing(Generic[E]):
     async def look_up(
         self, call: Call, scope: RecordScope, field: str, values: Sequence[str]
     ) -> list[tuple[str, UUID]]:
-        """Pairs of (value, id) for records within a scope whose text field has one of the values."""
+        """Pairs of (value, id) for records within a scope whose text field has one of the values.
+
+        Of a list such as `emails` the items' first part is compared, whatever the case.
+        """
         hidden = hidden_in(call.principal, self._codec.contract, scope)
         known = without(self.filter_fields, hidden).get(field)
-        if known is None or known.kind != "text":
+        if known is None or known.kind not in {"text", "json_list"}:
             msg = f"{self._table.name} cannot be looked up by {field or 'nothing'}."
             raise InvalidArgument(msg, field="field")
         condition = self._reached(call, scope, field)
-        query = sa.select(known.column, self._table.c.id).where(
-            known.column == sa.any_(sa.bindparam("values", type_=sa.ARRAY(sa.Text))),
-            self._table.c.delete_time.is_(None),
-            *([condition] if condition is not None else []),
+        wanted = sa.bindparam("values", type_=sa.ARRAY(sa.Text))
+        if known.kind == "text":
+            query = sa.select(known.column, self._table.c.id).where(known.column == sa.any_(wanted))
+        else:
+            query = _items(known, self._table.c.id, wanted)
+        query = query.where(
+            self._table.c.delete_time.is_(None), *([condition] if condition is not None else [])
         )
         parameters = {"values": list(values), **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(compile_statement(query), parameters)
@@ -242,6 +249,15 @@ def _first_of_either(
     columns: dict[Any, Any] = dict(zip(query.selected_columns, either.c, strict=True))
     merged = [replace(order, column=columns[order.column]) for order in orders]
     return sa.select(either).order_by(*[order.clause() for order in merged]).limit(_ROW_LIMIT)
+
+
+def _items(known: FilterField, id_: sa.Column[Any], wanted: Any) -> sa.Select[Any]:
+    """The values that some item of a list has as its first part, with the records' ids."""
+    text = sa.func.unnest(wanted).column_valued("wanted")
+    items = sa.func.jsonb_array_elements(known.column).table_valued("value", joins_implicitly=True)
+    part = sa.type_coerce(items.c.value, JSONB)[known.values[0]].astext
+    same = sa.func.lower(part) == sa.func.lower(sa.func.btrim(text))
+    return sa.select(text, id_).distinct().where(same)
 
 
 def _joined(orders: Sequence[Order], custom: CustomColumns) -> list[sa.Column[Any]]:

@@ -204,9 +204,8 @@ class RunningService:
             "crm.common.v1.LookupService": LookupService(collections),
         }
         if collections:
-            servicers[f"{package}.EventService"] = EventService(
-                self.feed, self._visible, self.home.tables
-            )
+            whose = {name: c.whose for name, c in collections.items()}
+            servicers[f"{package}.EventService"] = EventService(self.feed, self._visible, whose)
             servicers[f"{package}.CustomFieldService"] = CustomFieldService(collections)
         if f"{package}.CommentService" in contract.services():
             servicers[f"{package}.CommentService"] = CommentService(collections)

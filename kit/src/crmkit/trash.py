@@ -44,6 +44,7 @@ async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
         msg = f"{name} is not deleted; only what lies in the trash can be purged."
         raise FailedPrecondition(msg, reason="NOT_DELETED")
     await _refuse_while_referenced(call, collection, entity.id)
+    await _purge_what_ends_with(call, collection, entity.id)
     table = collection.table
     await call.tx.execute(compile_statement(sa.delete(table).where(table.c.id == entity.id)))
     await comments.forget(call.tx, entity.id)
@@ -52,6 +53,18 @@ async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
     await collaborators.forget(call.tx, entity.id)
     entity.version += 1
     await publish_purged(collection.codec, call, entity)
+
+
+async def _purge_what_ends_with(call: Call, collection: Collection[Any], id_: UUID) -> None:
+    for other in (c for c in call.home.collections.values() if c.ends_with):
+        table, descriptor = other.table, other.contract.message.DESCRIPTOR
+        if not _refers_to(descriptor.fields_by_name[other.ends_with], collection.name):
+            continue
+        query = sa.select(*other.codec.columns).where(table.c[other.ends_with] == id_)
+        for row in await call.tx.fetch_all(compile_statement(query.with_for_update())):
+            belonging = other.codec.from_row(row)
+            belonging.delete_time = call.now
+            await purge(call, other, belonging)
 
 
 async def _refuse_while_referenced(call: Call, collection: Collection[Any], id_: UUID) -> None:

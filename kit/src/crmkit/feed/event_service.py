@@ -39,7 +39,7 @@ _CURSOR = struct.Struct(">4sQ")
 class EventService:
     """A package's `EventService`."""
 
-    def __init__(self, feed: Feed, visible: Visible, tables: Mapping[str, sa.Table]) -> None:
+    def __init__(self, feed: Feed, visible: Visible, tables: Mapping[str, sa.FromClause]) -> None:
         """Serves the events of a service's own records.
 
         Args:

@@ -32,7 +32,7 @@ _is_shared = sa.and_(
 )
 
 
-def owned(tables: Mapping[str, sa.Table]) -> Mapping[str, sa.Table]:
+def owned(tables: Mapping[str, sa.FromClause]) -> Mapping[str, sa.FromClause]:
     """Of some tables by collection those whose records belong to somebody."""
     known = contract.collections()
     return {name: t for name, t in tables.items() if name in known and not known[name].shared}
@@ -41,7 +41,7 @@ def owned(tables: Mapping[str, sa.Table]) -> Mapping[str, sa.Table]:
 class VisibleEvents:
     """The events of one service's log, and whose its records are."""
 
-    def __init__(self, tables: Mapping[str, sa.Table]) -> None:
+    def __init__(self, tables: Mapping[str, sa.FromClause]) -> None:
         """Takes the tables of the service's own records, by collection."""
         self._tables = owned(tables)
         ids = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
@@ -114,7 +114,7 @@ def standing_of(standings: Mapping[str, Standing], wire: FeedEvent) -> Standing:
     return standings.get(record_of(wire), (event.owner, event.team))
 
 
-def _now(table: sa.Table, scope: RecordScope) -> sa.ScalarSelect[bool]:
+def _now(table: sa.FromClause, scope: RecordScope) -> sa.ScalarSelect[bool]:
     """Whether the event's record lies in the scope now; NULL where it is no more."""
     condition = scope_condition(table, scope)
     assert condition is not None

@@ -67,7 +67,7 @@ class Work:
             tx=tx,
             correlation_id=self.run.name,
             imported=True,
-            method=standard_rpc(self.collection, "Create"),
+            method=standard_rpc(self.collection, self.collection.made_by),
             state={"confirmed_references": self.lookups.ids},
         )
 

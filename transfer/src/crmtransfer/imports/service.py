@@ -42,7 +42,9 @@ class ImportService:
         """Takes the service's collections by name."""
         self._service = service_name
         self._collections = {
-            name: c for name, c in collections.items() if c.importable and standard_rpc(c, "Create")
+            name: c
+            for name, c in collections.items()
+            if c.importable and standard_rpc(c, c.made_by)
         }
         self._all = collections
 
