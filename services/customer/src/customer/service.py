@@ -8,12 +8,14 @@ from crmtransfer.part import bulk_actions, imports_and_exports
 from customer.messaging.consumed import HANDLERS
 from customer.rpc.account import AccountService
 from customer.rpc.appointment import AppointmentService
+from customer.rpc.consent import ConsentService
 from customer.rpc.contact import ContactService
 from customer.rpc.interaction import InteractionService
 from customer.rpc.task import TaskService
 from customer.rpc.work_log import WorkLogService
 from customer.storage.account import ACCOUNTS
 from customer.storage.appointment import APPOINTMENTS, REMINDER
+from customer.storage.consent import CONSENTS
 from customer.storage.contact import CONTACTS
 from customer.storage.interaction import INTERACTIONS
 from customer.storage.task import TASK_TIME, TASKS
@@ -23,9 +25,10 @@ from customer.usecases.tell_task_time import tell_task_time
 SERVICE = Service(
     name="customer",
     migrations=Path(__file__).parent / "migrations",
-    collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS, APPOINTMENTS],
+    collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS, APPOINTMENTS, CONSENTS],
     servicers={
         "crm.customer.v1.AccountService": AccountService(),
+        "crm.customer.v1.ConsentService": ConsentService(),
         "crm.customer.v1.ContactService": ContactService(),
         "crm.customer.v1.AppointmentService": AppointmentService(),
         "crm.customer.v1.InteractionService": InteractionService(),

@@ -45,6 +45,7 @@ async def test_every_installation_has_the_same_lists(identity: "Identity") -> No
             "ticket_category",
             "remedy",
             "job_role",
+            "consent_purpose",
         } <= set(identity.rights.pick_lists)
 
     await eventually(known)

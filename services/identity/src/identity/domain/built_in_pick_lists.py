@@ -64,4 +64,9 @@ BUILT_IN_PICK_LISTS = (
         "job_role", "Job role",
         "Decision maker, Buyer, Influencer, User, Technical contact, Finance, Assistant",
     ),
+    BuiltInPickList(
+        "consent_purpose", "Purpose of a consent",
+        "Marketing, Newsletter, Product information, Events, Surveys, Service messages, Profiling",
+        open=False,
+    ),
 )  # fmt: skip

@@ -98,6 +98,9 @@ def _marketing() -> BuiltInRole:
             *_all("ALL", "marketing.*", "customer.accounts.get", "customer.accounts.list"),
             *_all("ALL", "customer.contacts.get", "customer.contacts.list"),
             *_all("ALL", "customer.interactions.get", "customer.interactions.list"),
+            *_all(
+                "ALL", "customer.consents.get", "customer.consents.list", "customer.consents.create"
+            ),
             *_all("ALL", "sales.products.get", "sales.products.list"),
             *_all("TEAM", "reporting.metrics.*"),
         ),
@@ -114,6 +117,9 @@ def _support() -> BuiltInRole:
             *_all("ALL", "customer.contacts.get", "customer.contacts.list"),
             *_all("ALL", "customer.interactions.get", "customer.interactions.list"),
             *_all("ALL", "customer.contacts.create", "customer.contacts.update"),
+            *_all(
+                "ALL", "customer.consents.get", "customer.consents.list", "customer.consents.create"
+            ),
             *_all("ALL", "sales.products.get", "sales.products.list"),
             *_all("TEAM", "reporting.metrics.*"),
         ),
