@@ -63,3 +63,10 @@ async def test_a_statement_that_fails_leaves_nothing(database: Database) -> None
     with pytest.raises(psycopg.errors.UniqueViolation):
         await put("a", "b", "a", "c")
     assert await words(database) == []
+
+
+async def test_a_connection_that_is_still_in_pipeline_mode_is_closed(database: Database) -> None:
+    """INVARIANT: a connection is given back as it was got, or not at all."""
+    async with database.connection() as connection:
+        await connection.pipeline().__aenter__()
+    assert connection.closed

@@ -47,7 +47,7 @@ class Collection(Generic[E]):
         message: The resource's generated class.
         entity: Its dataclass.
         table: Its table.
-        natural_key: The field by which people tell records apart, for imports without an external id.
+        natural_key: What tells records apart in imports without an external id; empty: nothing does.
         rule: What needs other records: called before every insert and save with the record after and
             before the change (None for a new one); may change it or raise.
         import_fields: Output-only fields that an import of history may set.

@@ -92,6 +92,8 @@ class Database:
         try:
             yield connection
         finally:
+            if connection.pgconn.pipeline_status:  # a cancel came while the pipeline was left
+                await connection.close()
             await self._pool.putconn(connection)
 
     async def fetch_one(

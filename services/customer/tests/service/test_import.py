@@ -232,6 +232,13 @@ async def test_duplicates_by_natural_key_may_be_created_on_purpose(
     assert counts(run) == (2, 0, 0, 0)
 
 
+async def test_two_people_of_one_name_are_two_contacts(customer: ServiceUnderTest) -> None:
+    """INVARIANT: a name alone makes no duplicate of a person."""
+    ada = await customer.person("customer.*")
+    content = b"display_name\nJohn Smith\nJohn Smith\n"
+    assert counts(await run_import(customer, ada, content, resource="contacts")) == (2, 0, 0, 0)
+
+
 async def test_importing_twice_with_update_changes_nothing(customer: ServiceUnderTest) -> None:
     """INVARIANT: a record that stays as it is gets no new version and no event."""
     ada = await customer.person("customer.*")

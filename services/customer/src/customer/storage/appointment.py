@@ -149,7 +149,7 @@ def still_wanted(appointment: Appointment, minutes: int, start_time: datetime) -
 
 
 APPOINTMENTS = Appointments(
-    appointment_pb2.Appointment, Appointment, appointments, natural_key="title", rule=settle
+    appointment_pb2.Appointment, Appointment, appointments, natural_key="", rule=settle
 )
 APPOINTMENTS.listing = Listing(APPOINTMENTS.codec, scoped=_seen, parameters=_parameters)
 

@@ -95,6 +95,7 @@ CONTACTS = Contacts(
     contact_pb2.Contact,
     Contact,
     contacts,
+    natural_key="",  # two people may have one name
     rule=settle_contact,
     external_ids=contact_external_ids,
 )

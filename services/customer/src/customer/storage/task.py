@@ -65,7 +65,7 @@ TASKS = Collection(
     task_pb2.Task,
     Task,
     tasks,
-    natural_key="title",
+    natural_key="",
     rule=settle,
     import_fields=["state", "close_time"],
 )

@@ -104,6 +104,7 @@ OPPORTUNITIES = Collection(
     opportunity_pb2.Opportunity,
     Opportunity,
     opportunities,
+    natural_key="",  # a customer may have the same need again
     rule=follow_pipeline_and_lines,
     import_fields=["state", "stage", "open_time", "close_time", "lost_reason"],
     private=frozenset({"last_open_stage", "last_open_probability"}),
