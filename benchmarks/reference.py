@@ -25,8 +25,14 @@ from crm.customer.v1 import account_pb2, account_pb2_grpc
 COLUMNS = (
     "id, version, create_time, update_time, creator, owner, team, labels, external_id, display_name,"
     " kind, state, industry, employee_count, annual_revenue, annual_revenue_currency, website,"
-    " emails, phones, addresses"
+    " emails, phones, addresses, customer_number, sort_name, domains, grade, legal_name, credit_class,"
+    " credit_state, credit_limit, credit_limit_currency, external_ids, preferred_channel, time_zone,"
+    " language_code, interests, important_dates, completeness, missing_fields"
 )
+NUMBER = "SELECT 'C-' || lpad(nextval('customer_numbers')::text, 6, '0')"
+TAKEN = "SELECT FROM accounts WHERE customer_number = %s"
+MISSING = ["legal_name", "phones", "addresses", "tax_id"]
+JSON_PLACES = frozenset({7, 17, 18, 19, 29, 34})
 _PLACES = ", ".join(["%s"] * len(COLUMNS.split(",")))
 INSERT = f"INSERT INTO accounts ({COLUMNS}) VALUES ({_PLACES})"
 OUTBOX = """INSERT INTO outbox (event_id, type, routing_key, subject, subject_version, event_index, time,
@@ -60,6 +66,12 @@ def message(row: tuple[Any, ...]) -> account_pb2.Account:
         emails=row[17],
         phones=row[18],
         addresses=row[19],
+        customer_number=row[20],
+        sort_name=row[21],
+        domains=row[22],
+        interests=row[33],
+        completeness=row[35],
+        missing_fields=row[36],
     )
     if row[12] is not None:
         account.industry = row[12]
@@ -85,9 +97,15 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
             account.display_name, "ORGANISATION", "PROSPECT", account.industry or None,
             account.employee_count or None, None, None, account.website or None, emails, [], [],
         )  # fmt: skip
-        answer = message(row)
-        stored = [Jsonb(v) if isinstance(v, dict | list) else v for v in row]
         async with self.pool.connection() as connection, connection.pipeline():
+            (number,) = await (await connection.execute(NUMBER)).fetchone()
+            await connection.execute(TAKEN, (number,))
+            row += (
+                number, account.display_name.lower(), [], None, None, None, None, None, None, {},
+                None, None, None, [], [], 50, MISSING,
+            )  # fmt: skip
+            answer = message(row)
+            stored = [Jsonb(v) if i in JSON_PLACES else v for i, v in enumerate(row)]
             await connection.execute(INSERT, stored)
             filled = {
                 "display_name": [None, account.display_name], "kind": [None, "ORGANISATION"],

@@ -28,6 +28,7 @@ E = TypeVar("E", bound=Record)
 _IDENTITY = frozenset({"name", "uid", "etag", "hidden_fields"})
 # Attributes that are not fields of the message.
 _INTERNAL = frozenset({"id", "version", "events"})
+_EMPTY: tuple[Any, ...] = ([], {})  # leaves nothing to write
 
 
 def differ(before: Any, after: Any) -> bool:
@@ -151,7 +152,7 @@ class Codec(Generic[E]):
         self._write_identity(entity, message)
         for name, write in self._plain:
             value = getattr(entity, name)
-            if value is not None:
+            if value is not None and value not in _EMPTY:
                 write(message, value)
 
     def write_event(self, entity: E, message: Any) -> None:

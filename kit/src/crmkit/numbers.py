@@ -13,20 +13,15 @@ import sqlalchemy as sa
 from crmkit.call import Call
 from crmkit.statements import compile_statement
 
-_PLACEHOLDER = re.compile(r"\{(year|month|number(?::([1-9]))?)\}")
+_NUMBER = re.compile(r"\{number(?::([1-9]))?\}")
 _MOST_AT_ONCE = 256
 
 
-def write_number(pattern: str, number: int, day: date) -> str:
-    """A number in a pattern such as `C-{year}-{number:5}`."""
-
-    def part(found: re.Match[str]) -> str:
-        name, digits = found.groups()
-        if name == "year":
-            return f"{day.year:04}"
-        return f"{day.month:02}" if name == "month" else f"{number:0{digits or 1}}"
-
-    return _PLACEHOLDER.sub(part, pattern)
+def parts(pattern: str, day: date) -> dict[str, Any]:
+    """What stands before and after the number in a pattern such as `C-{year}-{number:5}`, and its digits."""
+    dated = pattern.replace("{year}", f"{day.year:04}").replace("{month}", f"{day.month:02}")
+    before, digits, after = _NUMBER.split(dated, maxsplit=1)
+    return {"before": before, "digits": int(digits or 1), "after": after}
 
 
 class Numbers:
@@ -38,13 +33,22 @@ class Numbers:
         """Takes the key of the organisation's pattern, the pattern without one, the source and its column."""
         self._resource = resource
         self._pattern = pattern
+        # In one round trip; an import may have brought a number along that is drawn now.
         self._draw = compile_statement(
             sa.text(
-                f"SELECT nextval('{sequence.name}') FROM generate_series(1, CAST(:count AS int))"  # noqa: S608
+                f"""
+                SELECT written FROM (
+                  SELECT n, CAST(:before AS text)
+                    || lpad(n::text, greatest(CAST(:digits AS int), length(n::text)), '0')
+                    || CAST(:after AS text) AS written
+                    FROM (SELECT nextval('{sequence.name}') AS n
+                            FROM generate_series(1, CAST(:count AS int))) AS drawn
+                ) AS numbers
+                WHERE (SELECT true FROM {column.table.name} WHERE {column.name} = written) IS NULL
+                ORDER BY n
+                """  # noqa: S608
             )
         )
-        wanted = sa.any_(sa.bindparam("numbers", type_=sa.ARRAY(sa.Text)))
-        self._taken = compile_statement(sa.select(column).where(column == wanted))
 
     async def draw(self, call: Call) -> str:
         """The next number that no record has; the records of one batch draw more and more at once."""
@@ -52,14 +56,8 @@ class Numbers:
         while not drawn:
             count = call.state.get((self, "count"), 1)
             call.state[self, "count"] = min(2 * count, _MOST_AT_ONCE)
-            rows = await call.tx.fetch_all(self._draw, {"count": count})
-            drawn += await self._free(call, [row[0] for row in rows])
+            pattern = call.organization.number_patterns.get(self._resource) or self._pattern
+            day = call.now.astimezone(call.organization.zone).date()
+            rows = await call.tx.fetch_all(self._draw, {"count": count, **parts(pattern, day)})
+            drawn += [row[0] for row in rows]
         return drawn.pop(0)
-
-    async def _free(self, call: Call, numbers: list[int]) -> list[str]:
-        pattern = call.organization.number_patterns.get(self._resource) or self._pattern
-        day = call.now.astimezone(call.organization.zone).date()
-        written = [write_number(pattern, number, day) for number in numbers]
-        rows = await call.tx.fetch_all(self._taken, {"numbers": written})
-        taken = {row[0] for row in rows}  # brought along by an import
-        return [number for number in written if number not in taken]

@@ -72,6 +72,8 @@ def firm_key(display_name: str) -> str | None:
 
 def fold(text: str) -> str:
     """In small letters, without accents, of one width; what remains is compared byte by byte."""
+    if text.isascii():
+        return text.lower()
     apart = unicodedata.normalize("NFKD", text).casefold()
     bare = "".join(c for c in apart if not unicodedata.combining(c))
     return unicodedata.normalize("NFC", bare).translate(_PLAIN)
@@ -83,7 +85,7 @@ def _key(text: str) -> str | None:
 
 def _reading(text: str) -> str:
     """Chinese characters as pinyin without tones, each a word of its own; everything else as it is."""
-    if not any(_is_chinese(character) for character in text):
+    if text.isascii() or not any(_is_chinese(character) for character in text):
         return text
     return " ".join(lazy_pinyin(text, style=Style.NORMAL))
 
