@@ -37,8 +37,10 @@ def rules(p: People) -> None:
         lambda: p.admin.ok("GET", f"/v1/{account['name']}")["labels"],
         lambda labels: labels == {"heat": "hot"},
     )
-    (run,) = p.admin.ok("GET", f"/v1/{made['name']}/runs")["runs"]
-    expect(run["state"], "SUCCEEDED")
+    wait(
+        lambda: [r["state"] for r in p.admin.ok("GET", f"/v1/{made['name']}/runs")["runs"]],
+        lambda states: states == ["SUCCEEDED"],
+    )
     p.admin.ok("DELETE", f"/v1/{made['name']}")
 
 
