@@ -213,6 +213,8 @@ async def test_a_killed_service_leaves_no_row_without_bytes_and_no_bytes_without
     cluster: Cluster, http: httpx.AsyncClient, point: str
 ) -> None:
     """It dies when the third file's bytes are kept, or when its row is about to be committed."""
+    await cluster.restart("serve")  # whatever died before
+    await cluster.reachable()
     record = (await http.post("/v1/opportunities", json={"display_name": "Ten"})).json()["name"]
     service = await cluster.restart("serve", point)
     await cluster.reachable()
@@ -226,8 +228,13 @@ async def test_a_killed_service_leaves_no_row_without_bytes_and_no_bytes_without
     await _dies(service)
     await cluster.restart("serve")
     files, attached, jobs = _files(cluster), _ids(cluster, "attachment"), _ids(cluster, "job")
-    assert len(acknowledged) == 2
-    assert acknowledged <= attached < files
+    assert acknowledged
+    assert acknowledged <= attached <= files
+    if point.startswith(
+        "attachment"
+    ):  # other work commits, too: before which commit it dies may differ
+        assert len(acknowledged) == 2
+        assert attached < files
     assert files == attached | jobs
     with psycopg.connect(cluster.postgres.url("sales")) as connection:
         connection.execute("UPDATE job SET due_time = now() WHERE kind = 'remove_attachment'")
