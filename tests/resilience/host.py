@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+import crmattachments.rows
 import crmkit.feed.consumer
 import workspace.usecases.run_rule
 from crm_cli.services import service
@@ -44,6 +45,7 @@ POINTS: dict[str, tuple[Any, str, bool, Any]] = {
     "consumer-before-commit": (crmkit.feed.consumer, "move_cursor", True, None),
     "consumer-before-ack": (Consumer, "receive", True, None),
     "attachment-after-bytes": (Folder, "put", True, None),
+    "attachment-before-commit": (crmattachments.rows, "tell", True, None),
     "rule-before-note": (workspace.usecases.run_rule, "lock_run", False, None),
 }
 
