@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from google.protobuf.message import Message
 from google.type.money_pb2 import Money
 
@@ -20,11 +21,13 @@ from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.clock import now
 from crmkit.feed.cursor import read_cursor
+from crmkit.statements import compile_statement
 from crmkit.testing.harness import details_of
 from crmkit.testing.polling import eventually
 from reporting.projections.rebuild import rebuild, request_rebuild
 from reporting.queries.statement import Question
 from reporting.storage import build
+from reporting.storage.facts import FACTS
 from reporting.storage.facts_hash import facts_hash
 
 Opportunity = sales.Opportunity
@@ -90,6 +93,20 @@ async def test_the_hash_sees_every_change(facts: Any) -> None:
         await facts.apply([event])
         seen.add(await facts_hash(facts.home.database))
     assert len(seen) == len(events)
+
+
+async def test_a_hash_and_a_swap_never_wait_for_each_other(facts: Any) -> None:
+    """INVARIANT: neither breaks the other off: both take the tables in one order."""
+    database = facts.home.database
+    first, *others = [table.name for table in FACTS.tables.values()]
+    waiting = compile_statement(sa.text("SELECT FROM pg_locks WHERE NOT granted"))
+    async with database.connection() as swap, swap.transaction():
+        await swap.execute(f"LOCK TABLE {first} IN ACCESS EXCLUSIVE MODE")
+        hashing = asyncio.create_task(facts_hash(database))
+        await eventually(lambda: database.fetch_all(waiting))
+        await swap.execute("SET LOCAL lock_timeout = '2s'")
+        await swap.execute(f"LOCK TABLE {', '.join(others)} IN ACCESS EXCLUSIVE MODE")
+    assert await hashing == await facts_hash(database)
 
 
 async def test_a_deleted_record_leaves_the_metrics_and_a_restored_one_returns(facts: Any) -> None:

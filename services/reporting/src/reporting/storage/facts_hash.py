@@ -13,6 +13,10 @@ async def facts_hash(database: Database) -> str:
     digest = hashlib.sha256()
     async with database.connection() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # In the order in which a rebuild swaps them, or the two would wait for each other. The moment
+        # that is seen begins after that: a swap that was waited for is part of it.
+        tables = ", ".join(table.name for table in FACTS.tables.values())
+        await connection.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
         for table in sorted(FACTS.tables.values(), key=lambda table: table.name):
             digest.update(f"{table.name}\n".encode())
             key = ", ".join(column.name for column in table.primary_key)
