@@ -143,7 +143,7 @@ async def running_system(
             options=options,
             postgres=postgres,
             envoy=envoy,
-            addresses={name: f"127.0.0.1:{port}" for name, port in _ports(options.services)},
+            addresses={name: f"127.0.0.1:{free_port()}" for name in options.services},
             admin_email=admin["email"],
             admin_password=admin["password"],
             first_start=not admin.get("shown"),
@@ -202,16 +202,6 @@ def _require_free(host: str, port: int) -> None:
                 f" choose another: CRM_PORT={port + 10 if port < _HIGHEST_PORT else 8090}"
             )
             raise StartFailedError(msg) from error
-
-
-def _ports(services: Sequence[str]) -> list[tuple[str, int]]:
-    taken: set[int] = set()
-    for _ in services:
-        port = free_port()
-        while port in taken:
-            port = free_port()
-        taken.add(port)
-    return list(zip(services, sorted(taken), strict=True))
 
 
 def _administrator(options: SystemOptions, data_dir: Path) -> dict[str, Any]:
