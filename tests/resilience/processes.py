@@ -125,9 +125,9 @@ class CrmUp:
         self.child: Child
 
     def start(self, seconds: float = 30) -> None:
-        """Starts and returns once it says where it runs."""
+        """Starts and returns once it has said where it runs, to the last line."""
         self.launch()
-        self.child.wait_for("The CRM runs at", seconds)
+        self.child.wait_for("Ctrl-C stops it", seconds)
 
     def launch(self) -> None:
         """Starts and returns at once."""
