@@ -5,14 +5,20 @@ import httpx
 from google.rpc import error_details_pb2, status_pb2
 
 
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    """HTTP status and reason of a google.rpc.Status in JSON."""
+def problem(answer: httpx.Response) -> tuple[int, int, str]:
+    """HTTP status, code and reason of a google.rpc.Status in JSON."""
     assert answer.headers["content-type"].startswith("application/json"), answer.text
     body = answer.json()
     info = next(d for d in body["details"] if d["@type"].endswith("google.rpc.ErrorInfo"))
     assert body["message"]
     assert info["domain"]
-    return answer.status_code, info["reason"]
+    return answer.status_code, body["code"], info["reason"]
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str]:
+    """HTTP status and reason of a google.rpc.Status in JSON."""
+    status, _, reason = problem(answer)
+    return status, reason
 
 
 def grpc_reason(error: grpc.aio.AioRpcError) -> str:

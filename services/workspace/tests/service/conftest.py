@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 
 from crmkit import contract
@@ -18,6 +19,7 @@ from crmkit.contract import Method
 from crmkit.errors import Failure
 from crmkit.interceptors.errors import abort
 from crmkit.ports import free_port
+from crmkit.statements import compile_statement
 from crmkit.testing.feed_host import FeedHost, feed_host
 from crmkit.testing.harness import Person, ServiceUnderTest, service_under_test
 from crmkit.testing.postgres import TestServer
@@ -199,3 +201,13 @@ async def endpoint() -> AsyncIterator[Any]:
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?key=1"
     async with server:
         yield made
+
+
+@pytest_asyncio.fixture
+async def nothing_from_before(workspace: ServiceUnderTest) -> None:
+    """Rules of other tests are paused: they would start too."""
+    for statement in (
+        "UPDATE rules SET state = 'PAUSED'",
+        "DELETE FROM job WHERE kind = 'run_rule' AND lease IS NULL",
+    ):
+        await workspace.database.execute(compile_statement(sa.text(statement)))

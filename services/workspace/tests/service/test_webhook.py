@@ -1,7 +1,6 @@
-"""Webhooks over gRPC: what is sent, to whom it may be sent, and what happens when it fails."""
+"""Webhooks over gRPC: what is sent, signed, to whom, and what is refused."""
 
 import json
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,81 +11,34 @@ from google.type.money_pb2 import Money
 
 from crm.customer.v1.contact_pb2 import Contact, ContactCreated
 from crm.marketing.v1.campaign_pb2 import Campaign, CampaignCreated
-from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityWon
+from crm.sales.v1.opportunity_pb2 import OpportunityCreated, OpportunityWon
 from crm.sales.v1.product_pb2 import Product, ProductCreated
 from crm.workspace.v1 import (
-    notification_pb2,
-    notification_pb2_grpc,
     webhook_pb2,
-    webhook_pb2_grpc,
 )
-from crmkit.access import service_principal
-from crmkit.call import new_call
 from crmkit.clock import clock
 from crmkit.ids import uuid7
 from crmkit.sealing import sealer_of
 from crmkit.statements import compile_statement
-from crmkit.testing import eventually
 from crmkit.testing.feed_host import FeedHost
-from crmkit.testing.harness import Person, ServiceUnderTest, details_of
+from crmkit.testing.harness import ServiceUnderTest, details_of
 from workspace.domain.signature import signed_headers
-from workspace.domain.webhook import FAILURES_UNTIL_PAUSED, secret_bytes
-from workspace.usecases.deliver_webhook import deliver, purpose
+from workspace.domain.webhook import secret_bytes
+from workspace.usecases.deliver_webhook import purpose
 
 from .conftest import Endpoint
-
-Webhook, Delivery = webhook_pb2.Webhook, webhook_pb2.WebhookDelivery
-EVERYTHING = ("*",)
-
-
-def stub(workspace: ServiceUnderTest) -> Any:
-    return webhook_pb2_grpc.WebhookServiceStub(workspace.channel)
-
-
-def deliveries_stub(workspace: ServiceUnderTest) -> Any:
-    return webhook_pb2_grpc.WebhookDeliveryServiceStub(workspace.channel)
-
-
-async def create(workspace: ServiceUnderTest, person: Person, **fields: Any) -> Any:
-    values = {"display_name": "ERP", "url": "https://example.com/hook", "event_types": ["sales.*"]}
-    request = webhook_pb2.CreateWebhookRequest(webhook=Webhook(**{**values, **fields}))
-    return await stub(workspace).CreateWebhook(request, metadata=person.metadata)
-
-
-def opportunity(**fields: Any) -> Opportunity:
-    return Opportunity(name=f"opportunities/{uuid7()}", **fields)
-
-
-async def deliveries(workspace: ServiceUnderTest, person: Person, webhook: str) -> list[Any]:
-    request = webhook_pb2.ListWebhookDeliveriesRequest(parent=webhook)
-    listed = await deliveries_stub(workspace).ListWebhookDeliveries(
-        request, metadata=person.metadata
-    )
-    return list(listed.deliveries)
-
-
-async def first_delivery(
-    workspace: ServiceUnderTest, person: Person, webhook: str, state: int, attempts: int = 1
-) -> Any:
-    """The newest delivery, once it is in a state."""
-
-    async def found() -> Any:
-        for delivery in await deliveries(workspace, person, webhook):
-            if delivery.state == state and delivery.attempt_count >= attempts:
-                return delivery
-        return None
-
-    return await eventually(found)
-
-
-async def applied(workspace: ServiceUnderTest, feeds: FeedHost) -> None:
-    """Waits until everything published so far was applied."""
-    last = (await feeds.feed.head()).last_seq
-    consumed = workspace.running.home.consumed
-    await eventually(lambda: all(s.applied_seq >= last for s in consumed.values()))
-
-
-# -- sending
+from .webhooks import (
+    EVERYTHING,
+    Delivery,
+    Webhook,
+    applied,
+    create,
+    deliveries,
+    deliveries_stub,
+    first_delivery,
+    opportunity,
+    stub,
+)
 
 
 async def test_an_event_arrives_signed_and_is_logged(
@@ -263,9 +215,6 @@ async def test_personal_data_does_not_leave(
     assert set(json.loads(endpoint.heard[0][1])["data"]["contact"]) == {"name"}
 
 
-# -- secrets
-
-
 async def test_a_secret_is_shown_once_and_sealed(workspace: ServiceUnderTest) -> None:
     """INVARIANT: attack row 28: neither a read, nor a list, nor a repeat, nor the database shows it."""
     ada = await workspace.person(*EVERYTHING)
@@ -310,9 +259,6 @@ async def test_a_new_secret_works_beside_the_old_one(
     keys = [secret_bytes(rotated.secret), secret_bytes(hook.secret)]
     expected = signed_headers(keys, headers["webhook-id"], moment, body)
     assert headers["webhook-signature"] == expected["webhook-signature"]
-
-
-# -- refusals
 
 
 @pytest.mark.parametrize(
@@ -386,163 +332,3 @@ async def test_deliveries_are_seen_by_who_may_see_the_webhook(
         again = webhook_pb2.RedeliverWebhookDeliveryRequest(name=name)
         with pytest.raises(grpc.aio.AioRpcError):
             await deliveries_stub(workspace).RedeliverWebhookDelivery(again, metadata=bob.metadata)
-
-
-# -- failures
-
-
-async def test_a_failure_is_retried_until_it_arrives(
-    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
-) -> None:
-    """INVARIANT: every attempt is logged; the id stays the same, so that a receiver knows repeats."""
-    endpoint.answers[:] = [(500, "o\x00ops" + "x" * 2000), (302, ""), (204, "")]
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url=endpoint.url)
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    for attempts in (1, 2):
-        failed = await first_delivery(workspace, ada, hook.name, Delivery.PENDING, attempts)
-        wait = failed.next_attempt_time.ToDatetime() - failed.attempts[-1].attempt_time.ToDatetime()
-        assert wait == timedelta(seconds=5 * 2 ** (attempts - 1))
-        await hurry(workspace)
-    arrived = await first_delivery(workspace, ada, hook.name, Delivery.DELIVERED)
-    assert [a.status_code for a in arrived.attempts] == [500, 302, 204]
-    assert len(arrived.attempts[0].response) == 1024
-    assert len({headers["webhook-id"] for headers, _ in endpoint.heard}) == 1
-
-
-async def hurry(workspace: ServiceUnderTest) -> None:
-    """Everything that waits is due now."""
-    for statement in (
-        "UPDATE job SET due_time = now() WHERE lease IS NULL AND kind = 'deliver_webhook'",
-        "UPDATE webhook_health SET hold_until = now() - interval '1 minute'",
-    ):
-        await workspace.database.execute(compile_statement(sa.text(statement)))
-
-
-async def test_no_connection_is_a_failure_like_any_other(
-    workspace: ServiceUnderTest, feeds: FeedHost
-) -> None:
-    """The log says why, in words that tell nothing of the network."""
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url="http://127.0.0.1:9/")
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    failed = await first_delivery(workspace, ada, hook.name, Delivery.PENDING)
-    assert (failed.attempts[0].status_code, failed.attempts[0].error) == (
-        0,
-        "the connection failed",
-    )
-    rebound = await create(workspace, ada, url="https://no-such-host.example.invalid/")
-    test = webhook_pb2.TestWebhookRequest(name=rebound.name)
-    await stub(workspace).TestWebhook(test, metadata=ada.metadata)
-    unresolved = await first_delivery(workspace, ada, rebound.name, Delivery.FAILED)
-    assert unresolved.attempts[0].error
-
-
-async def test_a_sick_endpoint_is_left_alone_then_paused_and_goes_on_when_resumed(
-    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
-) -> None:
-    """INVARIANT: what waited is sent after the pause; what happened meanwhile is not."""
-    endpoint.answers[:] = [(503, "")]
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url=endpoint.url)
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    await first_delivery(workspace, ada, hook.name, Delivery.PENDING)
-    second = opportunity()
-    await feeds.publish(OpportunityCreated(opportunity=second))
-    await applied(workspace, feeds)
-    assert len(endpoint.heard) == 1  # held: the second one was not tried
-    health = "UPDATE webhook_health SET failures = :n WHERE webhook = :id"
-    await workspace.database.execute(
-        compile_statement(sa.text(health)),
-        {"n": FAILURES_UNTIL_PAUSED - 1, "id": UUID(hook.uid)},
-    )
-    await hurry(workspace)
-
-    async def state() -> Any:
-        get = webhook_pb2.GetWebhookRequest(name=hook.name)
-        read = await stub(workspace).GetWebhook(get, metadata=ada.metadata)
-        return read if read.state == Webhook.PAUSED else None
-
-    paused = await eventually(state)
-    assert paused.pause_reason == Webhook.FAILURES
-    told = await notification_pb2_grpc.NotificationServiceStub(workspace.channel).ListNotifications(
-        notification_pb2.ListNotificationsRequest(filter="kind = WEBHOOK_PAUSED"),
-        metadata=ada.metadata,
-    )
-    assert [n.subject for n in told.notifications] == [hook.name]
-    events = await workspace.events(hook.name, count=2)
-    assert events[-1].routing_key == "workspace.webhook.paused"
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    await applied(workspace, feeds)
-    endpoint.answers[:] = [(200, "")]
-    resume = webhook_pb2.ResumeWebhookRequest(name=hook.name)
-    await stub(workspace).ResumeWebhook(resume, metadata=ada.metadata)
-
-    async def all_arrived() -> bool:
-        found = await deliveries(workspace, ada, hook.name)
-        return len(found) == 2 and all(d.state == Delivery.DELIVERED for d in found)
-
-    await eventually(all_arrived)
-
-
-async def test_an_endpoint_that_is_gone_is_paused_at_once(
-    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
-) -> None:
-    """410 means never again."""
-    endpoint.answers[:] = [(410, "")]
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url=endpoint.url)
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    await first_delivery(workspace, ada, hook.name, Delivery.FAILED)
-    get = webhook_pb2.GetWebhookRequest(name=hook.name)
-    read = await stub(workspace).GetWebhook(get, metadata=ada.metadata)
-    assert (read.state, read.pause_reason) == (Webhook.PAUSED, Webhook.GONE)
-
-
-async def test_a_delivery_is_sent_again_by_hand(
-    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
-) -> None:
-    """With the same id and body; not while it is under way."""
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url=endpoint.url)
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    delivery = await first_delivery(workspace, ada, hook.name, Delivery.DELIVERED)
-    again = webhook_pb2.RedeliverWebhookDeliveryRequest(name=delivery.name)
-    sent = await deliveries_stub(workspace).RedeliverWebhookDelivery(again, metadata=ada.metadata)
-    assert sent.state == Delivery.PENDING
-    await first_delivery(workspace, ada, hook.name, Delivery.DELIVERED, attempts=2)
-    (first, body), (second, same) = endpoint.heard
-    assert (first["webhook-id"], body) == (second["webhook-id"], same)
-
-
-async def test_a_test_tells_at_once_also_while_paused(
-    workspace: ServiceUnderTest, endpoint: Endpoint
-) -> None:
-    """A failing test is not retried and counts for nothing."""
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url=endpoint.url)
-    pause = webhook_pb2.PauseWebhookRequest(name=hook.name)
-    await stub(workspace).PauseWebhook(pause, metadata=ada.metadata)
-    test = webhook_pb2.TestWebhookRequest(name=hook.name)
-    await stub(workspace).TestWebhook(test, metadata=ada.metadata)
-    delivery = await first_delivery(workspace, ada, hook.name, Delivery.DELIVERED)
-    assert json.loads(endpoint.heard[0][1])["type"] == "webhook.test"
-    assert delivery.event_id == ""
-    endpoint.answers[:] = [(404, "")]
-    await stub(workspace).TestWebhook(test, metadata=ada.metadata)
-    failed = await first_delivery(workspace, ada, hook.name, Delivery.FAILED)
-    assert failed.attempt_count == 1
-
-
-async def test_a_repeated_job_sends_nothing_that_has_arrived(
-    workspace: ServiceUnderTest, feeds: FeedHost, endpoint: Endpoint
-) -> None:
-    """INVARIANT: a job runs at least once; a delivery that has arrived is not sent by it again."""
-    ada = await workspace.person(*EVERYTHING)
-    hook = await create(workspace, ada, url=endpoint.url)
-    await feeds.publish(OpportunityCreated(opportunity=opportunity()))
-    delivery = await first_delivery(workspace, ada, hook.name, Delivery.DELIVERED)
-    call = new_call(workspace.running.home, service_principal("workspace"))
-    await deliver(call, {"delivery": delivery.name.rpartition("/")[2]})
-    await call.tx.end()
-    assert len(endpoint.heard) == 1
