@@ -4,6 +4,9 @@ Open pick lists take up the values that records have, the audit log the entries 
 how far each has come.
 """
 
+from collections.abc import Mapping
+from functools import partial
+
 from crm.common.v1 import audit_pb2
 from crm.options.v1 import options_pb2
 from crmkit import contract
@@ -25,10 +28,10 @@ def bound_fields(resource: contract.ResourceContract) -> dict[str, str]:
     return {name: key for name, key in bound.items() if key}
 
 
-async def _values_used(event: Event, call: Call) -> None:
+async def _values_used(bound: Mapping[str, str], event: Event, call: Call) -> None:
     declared = contract.events()[event.routing_key]
     record = getattr(event.message, declared.subject_field)
-    for name, key in bound_fields(contract.resource_of(type(record))).items():
+    for name, key in bound.items():
         value = getattr(record, name)
         known = call.home.rights.pick_lists.get(key)
         if value and (known is None or (known.open and value not in known.retired)):
@@ -58,9 +61,9 @@ async def _handover_progressed(event: Event, call: Call) -> None:
 
 
 _USING: dict[str, EventHandler] = {
-    f"{resource.service}.{resource.singular}.*": _values_used
+    f"{resource.service}.{resource.singular}.*": partial(_values_used, bound)
     for resource in contract.resources().values()
-    if bound_fields(resource)
+    if (bound := bound_fields(resource))
 }
 _AUDITED: dict[str, EventHandler] = {
     routing_key: _audit_entry_recorded
