@@ -131,9 +131,9 @@ async def serve(feed: Feed, address: str) -> AsyncIterator[None]:
             response_serializer=lambda message: message.SerializeToString(),
         )
 
-    async def stream(request: Any, _context: Any) -> AsyncIterator[feed_pb2.FeedEvent]:
-        async for event in service.StreamEvents(request, None):  # type: ignore[arg-type]
-            yield event
+    async def stream(request: Any, _context: Any) -> AsyncIterator[Any]:
+        async for piece in service.StreamEvents(request, None):  # type: ignore[arg-type]
+            yield piece
 
     handlers = {
         "GetHead": unary("GetHead", feed_pb2.GetHeadRequest),
@@ -141,7 +141,7 @@ async def serve(feed: Feed, address: str) -> AsyncIterator[None]:
         "StreamEvents": grpc.unary_stream_rpc_method_handler(
             stream,
             request_deserializer=feed_pb2.StreamFeedEventsRequest.FromString,
-            response_serializer=feed_pb2.FeedEvent.SerializeToString,
+            response_serializer=feed_pb2.StreamFeedEventsResponse.SerializeToString,
         ),
     }
     server = grpc.aio.server()

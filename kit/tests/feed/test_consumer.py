@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import psycopg
 import pytest
@@ -270,7 +270,7 @@ class Pages:
                 event.actor = "users/another"
         return page
 
-    def stream(self, after_seq: int) -> AsyncGenerator[feed_pb2.FeedEvent, None]:
+    def stream(self, after_seq: int) -> AsyncGenerator[Sequence[feed_pb2.FeedEvent], None]:
         return self.source.puller.stream(after_seq)
 
 

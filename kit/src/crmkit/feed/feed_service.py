@@ -33,15 +33,14 @@ class FeedService:
 
     async def StreamEvents(
         self, request: feed_pb2.StreamFeedEventsRequest, _call: Call
-    ) -> AsyncIterator[feed_pb2.FeedEvent]:
+    ) -> AsyncIterator[feed_pb2.StreamFeedEventsResponse]:
         """Events after a number, then every new one, until the caller goes away."""
         position = request.after_seq
         while True:
             events = await self._feed.read(position, _DEFAULT_PAGE)
-            for event in events:
-                yield event
             if events:
                 position = events[-1].feed_seq
+                yield feed_pb2.StreamFeedEventsResponse(events=events)
             else:
                 await self._feed.wait_beyond(position)
 

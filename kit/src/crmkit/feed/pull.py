@@ -1,6 +1,6 @@
 """Reading another service's feed."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -23,8 +23,8 @@ class Puller(Protocol):
     async def page(self, after_seq: int) -> feed_pb2.ListFeedEventsResponse:
         """The next events, and where the feed stands; no events at the end."""
 
-    def stream(self, after_seq: int) -> AsyncGenerator[FeedEvent, None]:
-        """Every event after a number, as it comes; ends only with an error."""
+    def stream(self, after_seq: int) -> AsyncGenerator[Sequence[FeedEvent], None]:
+        """The events after a number, so many at once as there are; ends only with an error."""
 
 
 class GrpcPuller:
@@ -46,7 +46,7 @@ class GrpcPuller:
         self._stream_events: Any = channel.unary_stream(
             f"{_SERVICE}/StreamEvents",
             request_serializer=feed_pb2.StreamFeedEventsRequest.SerializeToString,
-            response_deserializer=FeedEvent.FromString,
+            response_deserializer=feed_pb2.StreamFeedEventsResponse.FromString,
         )
 
     async def head(self) -> feed_pb2.Head:
@@ -65,13 +65,13 @@ class GrpcPuller:
         )
         return page
 
-    async def stream(self, after_seq: int) -> AsyncGenerator[FeedEvent, None]:
-        """Every event after a number, as it comes."""
+    async def stream(self, after_seq: int) -> AsyncGenerator[Sequence[FeedEvent], None]:
+        """The events after a number, so many at once as there are."""
         call = self._stream_events(
             feed_pb2.StreamFeedEventsRequest(after_seq=after_seq), metadata=self._credentials()
         )
         try:
-            async for event in call:
-                yield event
+            async for piece in call:
+                yield piece.events
         finally:
             call.cancel()  # an abandoned stream is never collected (grpc #43462)

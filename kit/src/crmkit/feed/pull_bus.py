@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -16,7 +16,9 @@ from crmkit.feed.loops import Backoff, going_on, run_until, take
 # Where events come fast, let the next ones gather: a transaction for fifty costs little more than for one.
 _MANY = 10
 _SECONDS_TO_GATHER = 0.05
+_PIECES_AHEAD = 4  # of 3 MiB at most
 
+Piece = Sequence[FeedEvent]
 _log = structlog.get_logger(__name__)
 
 
@@ -53,39 +55,33 @@ class PullBus:
             await backoff.pause()
 
     async def _apply_stream(self) -> None:
-        """Applies what the stream brings, in the batches in which it comes.
-
-        Ends with an error, or when it falls behind: whole pages then cost a fraction of single events.
-        """
-        ready: asyncio.Queue[FeedEvent | Exception] = asyncio.Queue(maxsize=2 * BATCH)
+        """Applies what the stream brings, in the batches in which it comes; ends with an error."""
+        ready: asyncio.Queue[Piece | Exception] = asyncio.Queue(maxsize=_PIECES_AHEAD)
         async with aclosing(
             self._consumer.puller.stream(self._consumer.status.applied_seq)
         ) as stream:
             reading = asyncio.ensure_future(_fill(ready, stream))
             try:
                 while going_on():
-                    batch = await take(ready, BATCH)
-                    events = [Event(item) for item in batch if isinstance(item, FeedEvent)]
+                    pieces = await take(ready, _PIECES_AHEAD)
+                    failed = next((p for p in pieces if isinstance(p, Exception)), None)
+                    come = [p for p in pieces if not isinstance(p, Exception)]
+                    events = [Event(wire) for piece in come for wire in piece]
                     await self._consumer.receive(events)
-                    for item in batch:
-                        if isinstance(item, Exception):
-                            raise item
-                    if len(batch) == BATCH:
-                        return
-                    if len(batch) >= _MANY:
+                    if failed is not None:
+                        raise failed
+                    if _MANY <= len(events) < BATCH:
                         await asyncio.sleep(_SECONDS_TO_GATHER)
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _fill(
-    ready: "asyncio.Queue[FeedEvent | Exception]", stream: AsyncIterator[FeedEvent]
-) -> None:
+async def _fill(ready: "asyncio.Queue[Piece | Exception]", stream: AsyncIterator[Piece]) -> None:
     """Reads ahead; the last item is the error that ended the stream."""
     try:
-        async for event in stream:
-            await ready.put(event)
+        async for piece in stream:
+            await ready.put(piece)
         await ready.put(ConnectionError("the source ended its stream"))
     except Exception as error:  # noqa: BLE001 - raised where the events are applied
         await ready.put(error)
