@@ -140,6 +140,8 @@ class Transaction:
         self._repeats: list[Mapping[str, Any]] = []
         self._committed = False
         self._after_commit: list[Callable[[], None]] = []
+        # What work in this transaction has read, for later work in it: the events of a batch share one.
+        self.known: dict[Any, Any] = {}
 
     @property
     def begun(self) -> bool:

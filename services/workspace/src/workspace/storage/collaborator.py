@@ -58,7 +58,7 @@ async def note_collaborator(call: Call, event: Event) -> None:
 async def note_sharing(call: Call, event: Event) -> Event:
     """The event, with those with whom its record is shared today."""
     record = _record(event.subject)
-    if record is not None:
+    if record is not None and not _begins(event):
         rows = await call.reader.fetch_all(_GRANTEES, {"record": record})
         event.shared_with = frozenset(row[0] for row in rows)
     return event
@@ -67,6 +67,11 @@ async def note_sharing(call: Call, event: Event) -> Event:
 async def forget_collaborators(call: Call, record: UUID) -> None:
     """Removes with whom a record was shared that is no more."""
     await call.tx.execute(_FORGET, {"record": record})
+
+
+def _begins(event: Event) -> bool:
+    """True where nobody can have shared the record yet: it begins with this event."""
+    return event.routing_key.endswith(".created") and event.subject.count("/") == 1
 
 
 def _record(subject: str) -> UUID | None:

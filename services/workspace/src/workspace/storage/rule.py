@@ -82,7 +82,16 @@ async def _is_sound(call: Call, after: Rule, before: Rule | None) -> None:
         await check_action(call, after, action, f"rule.actions[{index}]")
 
 
-RULES = Collection(
+class Rules(Collection[Rule]):
+    """Rules; who changes one looks anew for those that run."""
+
+    async def save(self, call: Call, entity: Rule, kind: str = "updated") -> Rule:
+        """Stores a rule's next version."""
+        call.tx.known.pop(_KNOWN, None)
+        return await super().save(call, entity, kind)
+
+
+RULES = Rules(
     rule_pb2.Rule,
     Rule,
     rules,
@@ -95,9 +104,9 @@ _ACTIVE = compile_statement(
     sa.select(*RULES.codec.columns).where(
         rules.c.state == "ACTIVE",
         rules.c.delete_time.is_(None),
-        rules.c.create_time <= sa.bindparam("event_time", type_=TIMESTAMP),
     )
 )
+_KNOWN = "active_rules"
 _ACTIVE_OF = compile_statement(
     sa.select(rules.c.id)
     .where(
@@ -136,8 +145,11 @@ _WELL = compile_statement(
 
 async def active_rules(call: Call, event_time: datetime) -> list[Rule]:
     """The rules that run, and were there when the event happened."""
-    rows = await call.tx.fetch_all(_ACTIVE, {"event_time": event_time})
-    return [RULES.codec.from_row(row) for row in rows]
+    known = call.tx.known
+    if _KNOWN not in known:  # once for the events of a batch
+        rows = await call.tx.fetch_all(_ACTIVE)
+        known[_KNOWN] = [RULES.codec.from_row(row) for row in rows]
+    return [rule for rule in known[_KNOWN] if rule.create_time <= event_time]
 
 
 async def active_rules_of(call: Call, owner: UUID) -> list[UUID]:

@@ -75,7 +75,16 @@ async def _is_sound(call: Call, after: Webhook, before: Webhook | None) -> None:
     check_condition(after.condition or "", "webhook.condition", fields)
 
 
-WEBHOOKS = Collection(
+class Webhooks(Collection[Webhook]):
+    """Webhooks; who changes one looks anew for those that send."""
+
+    async def save(self, call: Call, entity: Webhook, kind: str = "updated") -> Webhook:
+        """Stores a webhook's next version."""
+        call.tx.known.pop(_KNOWN, None)
+        return await super().save(call, entity, kind)
+
+
+WEBHOOKS = Webhooks(
     webhook_pb2.Webhook,
     Webhook,
     webhooks,
@@ -89,9 +98,9 @@ _SENDING = compile_statement(
     sa.select(*WEBHOOKS.codec.columns).where(
         webhooks.c.state == "ACTIVE",
         webhooks.c.delete_time.is_(None),
-        webhooks.c.create_time <= sa.bindparam("event_time", type_=TIMESTAMP),
     )
 )
+_KNOWN = "sending_webhooks"
 _ACTIVE_OF = compile_statement(
     sa.select(webhooks.c.id)
     .where(
@@ -133,8 +142,11 @@ class Health:
 
 async def sending_webhooks(call: Call, event_time: datetime) -> list[Webhook]:
     """The webhooks that send, and were there when the event happened."""
-    rows = await call.tx.fetch_all(_SENDING, {"event_time": event_time})
-    return [WEBHOOKS.codec.from_row(row) for row in rows]
+    known = call.tx.known
+    if _KNOWN not in known:  # once for the events of a batch
+        rows = await call.tx.fetch_all(_SENDING)
+        known[_KNOWN] = [WEBHOOKS.codec.from_row(row) for row in rows]
+    return [webhook for webhook in known[_KNOWN] if webhook.create_time <= event_time]
 
 
 async def active_webhooks_of(call: Call, owner: UUID) -> list[UUID]:
