@@ -64,7 +64,8 @@ async def test_a_card_of_today_becomes_a_person() -> None:
         {"number": "+1-418-656-9254 ext. 102", "label": "work"},
         {"number": "+49 170 1234567", "label": "mobile"},
     ]
-    assert lists["addresses"][0]["address_lines"] == ["Suite 2", "2875 Laurier, east", "Canada"]
+    assert lists["addresses"][0]["address_lines"] == ["Suite 2", "2875 Laurier, east"]
+    assert lists["addresses"][0]["region_code"] == "CA"
     assert lists["addresses"][1] == {
         "address_lines": ["Weg 1"], "locality": "Köln", "postal_code": "50667",
         "region_code": "DE", "label": "home",

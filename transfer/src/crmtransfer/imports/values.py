@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from crmtransfer.formulas import bare
+from crmtransfer.regions import region_code
 
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "y", "1", "on"), True),
@@ -21,6 +22,7 @@ _NANOS = Decimal(10) ** 9
 _INT64 = 2**63
 _INT32 = 2**31
 _SHOWN_CHARS = 60
+_REGION = "region_code"  # what a country's code is called in every contract
 
 Read = Callable[[str], Any]
 
@@ -45,9 +47,11 @@ def shown(text: str) -> str:
 
 
 def scalar_reader(field: FieldDescriptor) -> Read:
-    """Reads a number, a truth value, an enum's value by its name, or text."""
+    """Reads a number, a truth value, an enum's value by its name, a country, or text."""
     if field.enum_type is not None:
         return _enum_reader(field)
+    if field.name == _REGION:
+        return read_region
     readers: dict[int, Read] = {
         FieldDescriptor.CPPTYPE_BOOL: read_bool,
         FieldDescriptor.CPPTYPE_DOUBLE: read_float,
@@ -173,3 +177,12 @@ def write_amount(message: Any, text: str) -> None:
 def read_currency(text: str) -> str:
     """A currency code of ISO 4217, in any case."""
     return text.upper()
+
+
+def read_region(text: str) -> str:
+    """A country: its code of ISO 3166-1, or its name in one of many languages."""
+    code = region_code(bare(text))
+    if code is None:
+        msg = f"{shown(text)} is no country, nor the code of one."
+        raise BadValue(msg)
+    return code

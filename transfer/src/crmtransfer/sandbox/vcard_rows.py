@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from crmtransfer.regions import region_code
 from crmtransfer.sandbox.answers import answering, say, say_row
 from crmtransfer.sandbox.limits import limit
 
@@ -179,17 +180,17 @@ def _json(items: list[dict[str, Any]]) -> str:
 
 
 def _address(line: Any) -> dict[str, Any]:
-    """An address; a country that is no code stands as its last line."""
+    """An address; a country that is not known by its name stands as its last line."""
     value, country = line.value, _text(line.value.country)
-    is_code = len(country) == 2 and country.isascii() and country.isalpha()  # noqa: PLR2004 - ISO 3166
+    code = region_code(country) if country else None
     street = value.street if isinstance(value.street, list) else str(value.street).splitlines()
-    parts = [value.box, value.extended, *street, "" if is_code else country]
+    parts = [value.box, value.extended, *street, "" if code else country]
     made = {
         "address_lines": [text for part in parts if (text := _text(part))],
         "locality": _text(value.city),
         "administrative_area": _text(value.region),
         "postal_code": _text(value.code),
-        "region_code": country.upper() if is_code else "",
+        "region_code": code or "",
     }
     return _labelled(line, **{name: found for name, found in made.items() if found})
 
