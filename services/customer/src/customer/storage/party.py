@@ -34,6 +34,15 @@ def party_columns(table: str) -> list[sa.schema.SchemaItem]:
         sa.Column("completeness", sa.Integer),
         sa.Column("missing_fields", ARRAY(TEXT), nullable=False, server_default=sa.text("'{}'")),
         sa.Index(f"ix_{table}_sort_name", "sort_name", "id"),
+        *(
+            sa.Index(
+                f"ix_{table}_{points}",
+                points,
+                postgresql_using="gin",
+                postgresql_ops={points: "jsonb_path_ops"},
+            )
+            for points in ("emails", "phones")
+        ),
         sa.Index(f"ix_{table}_completeness", "completeness", "id"),
     ]
 
