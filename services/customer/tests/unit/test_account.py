@@ -110,3 +110,16 @@ def test_less_is_expected_of_a_private_person() -> None:
     assert (person.completeness, len(person.missing_fields)) == (0, 5)
     firm = account(industry="retail", employee_count=0, domains=["acme.example"], owner=uuid7())
     assert (firm.completeness, firm.missing_fields) == (57, ["emails", "phones", "addresses"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("www.acme.example", "https://www.acme.example"),
+        ("acme.example/about", "https://acme.example/about"),
+        ("http://acme.example", "http://acme.example"),
+    ],
+)
+def test_a_website_may_be_typed_without_its_scheme(typed: str, kept: str) -> None:
+    """What stands on business cards is kept as a link."""
+    assert account(website=typed).website == kept

@@ -68,6 +68,8 @@ class Account(Party):
         if self.parent_account == self.id:
             msg = "An account cannot belong to itself."
             raise InvalidArgument(msg, field="account.parent_account")
+        if self.website and _DOMAIN.fullmatch(self.website.partition("/")[0]):
+            self.website = f"https://{self.website}"
         if self.website is not None and not _is_web_address(self.website):
             msg = "The website must be an http or https address."
             raise InvalidArgument(msg, field="account.website")

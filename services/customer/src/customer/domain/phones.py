@@ -48,6 +48,8 @@ def _normalise(phone: PhoneNumber, region: str) -> None:
     read.extension = None
     phone.number = phonenumbers.format_number(read, PhoneNumberFormat.E164)
     found = phonenumbers.region_code_for_number(read)
+    if phone.region_code and phonenumbers.is_valid_number_for_region(read, phone.region_code):
+        return  # several countries share some numbers: it is dialled in the one that was said
     if found and found not in {_WORLD, _UNKNOWN_REGION}:
         phone.region_code = found
     elif found == _WORLD:
