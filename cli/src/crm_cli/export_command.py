@@ -37,6 +37,10 @@ def export_file(
         Format | None,
         typer.Option("--format", help="If not said: as the file's name ends, or CSV."),
     ] = None,
+    *,
+    byte_order_mark: Annotated[
+        bool, typer.Option("--bom", help="Begin CSV with a byte order mark: Excel needs it.")
+    ] = False,
 ) -> None:
     """Exports the records that you may list to a file, which imports again without a mapping.
 
@@ -55,6 +59,7 @@ def export_file(
         "order_by": order_by,
         "fields": [field.strip() for field in fields.split(",") if field.strip()],
         "format": (file_format or _format_of(output)).name,
+        "byte_order_mark": byte_order_mark,
     }
     try:
         run = _export(Api(), known.service, wanted, output)

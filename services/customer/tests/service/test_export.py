@@ -1,6 +1,7 @@
 """Exports over gRPC from a real service: what a person who fetches a file may rely on."""
 
 import asyncio
+import codecs
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -334,3 +335,18 @@ async def test_every_download_is_recorded_before_anything_leaves(
     assert [(r.actor, r.subject, r.reason) for r in found] == [
         (ada.name, run.name, ""), (ada.name, run.name, ""), (bob.name, "", "PERMISSION_DENIED"),
     ]  # fmt: skip
+
+
+async def test_csv_for_excel_begins_with_a_byte_order_mark(customer: ServiceUnderTest) -> None:
+    """INVARIANT: only where it is asked for, only in CSV, and the file imports again all the same."""
+    ada = await customer.person("customer.*")
+    await create(customer, ada, display_name="Müller & Söhne")
+    wanted = {"filter": 'display_name = "Müller & Söhne"', "fields": ["display_name"]}
+    plain = await exported(customer, ada, **wanted)
+    marked = await exported(customer, ada, byte_order_mark=True, **wanted)
+    assert marked == codecs.BOM_UTF8 + plain
+    run = await imported(customer, ada, marked)
+    assert (run.created_count, run.warning_count) == (1, 0)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await started(customer, ada, byte_order_mark=True, format=Export.XLSX)
+    assert details_of(refused.value)["fields"] == ["export.byte_order_mark"]

@@ -4,6 +4,7 @@ It may be run again at any time: it goes on behind the last page that is written
 list at that moment is what a page shows.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -131,4 +132,5 @@ class _Work:
         if run.is_workbook:
             for row in rows:
                 workbook.check_row(self.columns, row)
-        return csv_bytes([*header, *rows])
+        mark = BOM_UTF8 if header and run.specification.byte_order_mark else b""
+        return mark + csv_bytes([*header, *rows])

@@ -37,6 +37,7 @@ _FORMATS = {
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ),
 }
+_TEXT = {export_pb2.Export.FORMAT_UNSPECIFIED, export_pb2.Export.CSV}
 _NEWEST_FIRST = [Order("id", EXPORT.c.id, descending=True)]
 
 
@@ -70,6 +71,7 @@ class ExportService:
             # Said out loud where it is not all there is: whether a file holds what is hidden from some.
             fields=wanted.fields or (all_fields(collection, unseen) if unseen else ()),
             format=wanted.format or export_pb2.Export.CSV,
+            byte_order_mark=wanted.byte_order_mark,
         )
         run = runs.new_run(uuid7(), call.principal, specification, call.now)
         await runs.insert(call.tx, run)
@@ -142,6 +144,9 @@ def _check(
     if wanted.format == export_pb2.Export.VCARD and wanted.fields:
         msg = "A vCard has the fields of its format; leave them out."
         raise InvalidArgument(msg, field="export.fields")
+    if wanted.byte_order_mark and wanted.format not in _TEXT:
+        msg = "Only CSV can begin with a byte order mark."
+        raise InvalidArgument(msg, field="export.byte_order_mark")
     columns_of(collection, wanted.fields, call.home.custom_fields.of(collection.name), unseen)
     scope = collection.scope(call, collection.permission("list"))
     try:
