@@ -9,9 +9,11 @@ from google.type import money_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crm.customer.v1 import contact_pb2
 from crm.sales.v1 import opportunity_pb2
 from crmkit.errors import InvalidArgument
 from crmtransfer.imports.fields import target
+from crmtransfer.imports.leaving_out import leave_out
 from crmtransfer.imports.values import (
     BadValue,
     read_bool,
@@ -140,3 +142,37 @@ def test_a_time_without_a_zone_is_of_the_organisation(text: str, zone: str, inst
     message = Opportunity()
     target(Opportunity, "close_time", ZoneInfo(zone)).write(message, text)
     assert message.close_time.ToJsonString() == instant
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("emails", "a@x.example; b@x.example", ["a@x.example", "b@x.example"]),
+        ("emails", "a@x.example,\nb@x.example", ["a@x.example", "b@x.example"]),
+        ("emails", '["a@x.example"]', ["a@x.example"]),
+        ("emails", '[{"label": "work", "value": "a@x.example"}]', ["a@x.example"]),
+        ("emails", '[{"label": "work", "address": "a@x.example"}]', ["a@x.example"]),
+    ],
+)
+def test_a_list_in_one_cell_is_read_as_other_systems_write_it(
+    path: str, text: str, expected: list[str]
+) -> None:
+    """INVARIANT: one address a line, or JSON with our names or theirs."""
+    contact = contact_pb2.Contact()
+    target(contact_pb2.Contact, path).write(contact, text)
+    assert [email.address for email in contact.emails] == expected
+    assert {email.label for email in contact.emails} <= {"", "work"}
+
+
+def test_of_a_record_only_what_is_bad_is_left_out() -> None:
+    """INVARIANT: a bad part costs the part, a bad key its item, a bad field itself; the rest stays."""
+    contact = contact_pb2.Contact(display_name="Ada", job_title="x")
+    for address in ("a@x.example", "no address", "b@x.example"):
+        contact.emails.add(address=address, label="work")
+    contact.addresses.add(locality="Köln", region_code="Germany", address_lines=["x" * 300, "y"])
+    bad = ["emails[1].address", "addresses[0].region_code", "addresses[0].address_lines[0]"]
+    leave_out(contact, [*bad, "job_title", "emails[7].address", "interests[3]"])
+    assert [email.address for email in contact.emails] == ["a@x.example", "b@x.example"]
+    (address,) = contact.addresses
+    assert (address.locality, address.region_code, list(address.address_lines)) == ("Köln", "", [])
+    assert (contact.display_name, contact.HasField("job_title")) == ("Ada", False)

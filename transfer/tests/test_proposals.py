@@ -65,8 +65,8 @@ def sure(collection: Collection[Any], header: str) -> dict[str, str]:
                 ",NumberOfEmployees,OwnerId"
             ),
             (
-                ",,display_name,,addresses.address_lines,addresses.locality,,website,industry"
-                ",employee_count,"
+                ",,display_name,,addresses.address_lines,addresses.locality,addresses[1].locality,website"
+                ",industry,employee_count,"
             ),
         ),
         (ACCOUNTS, "公司名称,行业,网站,电话,备注", "display_name,industry,website,phones.number,"),
@@ -93,8 +93,8 @@ def test_values_that_a_field_does_not_take_make_its_name_doubtful() -> None:
         {
             "Email": ["a@x.example", "b@x.example"],
             "Birthday": ["3/4/1980", "5/6/1981"],
-            "Country": ["USA", "Germany"],
-            "emails": ['[{"label": "work", "value": "a@x.example"}]'],
+            "Country": ["Lummerland", "Atlantis"],
+            "emails": ['[{"label": "work", "mail": "a@x.example"}]'],
         },
     )
     assert found["Email"].confidence == Confidence.HIGH
@@ -166,3 +166,28 @@ def test_several_numbers_come_one_behind_the_other_with_what_they_are_for() -> N
     answer = found["Office Phone"].answer()
     assert answer.mapping.field == "phones[1].number"
     assert [(also.field, also.value) for also in answer.also] == [("phones[1].label", "work")]
+
+
+def test_addresses_of_several_purposes_are_several_addresses() -> None:
+    """INVARIANT: what belongs together stays together, each address says once what it is for."""
+    header = "Shipping Street,Billing Street,Billing City,Shipping City,Billing Country,City"
+    found = proposed(
+        ACCOUNTS, {name: [] for name in header.split(",")} | {"Billing Country": ["USA"]}
+    )
+    assert {name: one.path for name, one in found.items()} == {
+        "Shipping Street": "addresses.address_lines",
+        "Shipping City": "addresses.locality",
+        "Billing Street": "addresses[1].address_lines",
+        "Billing City": "addresses[1].locality",
+        "Billing Country": "addresses[1].region_code",
+        "City": "addresses[2].locality",
+    }
+    labels = [(m.field, m.value) for one in found.values() for m in one.answer().also]
+    assert labels == [("addresses.label", "delivery"), ("addresses[1].label", "billing")]
+
+
+def test_a_column_is_not_blamed_for_what_its_neighbours_bring() -> None:
+    """INVARIANT: the country of a number, in its own column, is read without the number."""
+    found = proposed(CONTACTS, {"phones.region_code": ["DE"], "started": ["2022-03-01"]})
+    assert found["phones.region_code"].confidence == Confidence.HIGH
+    assert found["started"].path == ""  # a date is no phone number

@@ -551,3 +551,37 @@ async def test_several_columns_fill_several_items_of_a_list(customer: ServiceUnd
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await started(customer, ada, content, *twice)
     assert details_of(caught.value)["fields"] == ["import.mappings[1].field"]
+
+
+async def test_a_bad_part_of_a_list_costs_no_more_than_that_part(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: an address keeps its street where its country is none; a good e-mail survives a bad one."""
+    ada = await customer.person("customer.*")
+    content = (
+        "display_name,Street,City,Country,emails\n"
+        "Parts Ltd,Weg 1,Köln,Lummerland,a@parts.example; nonsense; b@parts.example\n"
+        "Whole Ltd,Main St 1,Springfield,USA,\n"
+    ).encode()
+    run = await run_import(
+        customer,
+        ada,
+        content,
+        Field(field="addresses.address_lines", column="Street"),
+        Field(field="addresses.locality", column="City"),
+        Field(field="addresses.region_code", column="Country"),
+    )
+    assert (counts(run), run.warning_count) == ((2, 0, 0, 0), 1)
+    assert [(i.row, i.field, i.reason) for i in await issues(customer, ada, run)] == [
+        (2, "addresses.region_code", "INVALID_VALUE"),
+        (2, "emails[1].address", "INVALID_FIELD"),
+    ]
+    found = await listed(customer, ada)
+    (address,) = found["Parts Ltd"].addresses
+    assert (list(address.address_lines), address.locality, address.region_code) == (
+        ["Weg 1"],
+        "Köln",
+        "",
+    )
+    assert [e.address for e in found["Parts Ltd"].emails] == ["a@parts.example", "b@parts.example"]
+    assert found["Whole Ltd"].addresses[0].region_code == "US"

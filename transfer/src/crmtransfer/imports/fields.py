@@ -32,6 +32,7 @@ Write = Callable[[Any, str], None]
 _CURRENCY = "currency_code"
 _LABEL = "label"  # what an item of a list is for; says nothing without the item
 _PATH = re.compile(r"(\w+)(?:\[(\d{1,2})\])?(?:\.(.+))?", re.DOTALL)
+_DIVIDER = re.compile(r"[;,\n]")
 _TIME, _DATE = "google.protobuf.Timestamp", "google.type.Date"
 
 
@@ -50,6 +51,7 @@ class Target:
         group: The composed value it is a part of, `lines.unit_price`; empty if it is none.
         follows: True where it says nothing alone: a currency without an amount.
         index: Which item of a list it is a part of, from 0.
+        in_item: True where it is a part of an item of a list: the rest of that is worth having without it.
         custom: True for a custom field: `field` then names that one alone.
     """
 
@@ -63,6 +65,7 @@ class Target:
     follows: bool = False
     custom: bool = False
     index: int = 0
+    in_item: bool = False
     kinds: tuple[str, ...] = ()
 
 
@@ -93,6 +96,7 @@ def target(message: type[Any], path: str, zone: tzinfo = UTC) -> Target:
         group=part.group,
         follows=part.follows,
         index=index,
+        in_item=bool(field.is_repeated and rest and not _is_map(field)),
         kinds=contract.collections_of(field) if _is_of_several_kinds(field) else (),
     )
 
@@ -233,13 +237,47 @@ def _nested(
 
 
 def _json(field: FieldDescriptor) -> Write:
-    name = field.name
+    name, key = field.name, _key_of(field)
 
     def write(message: Any, text: str) -> None:
         try:
-            json_format.ParseDict({name: json.loads(text)}, message)
+            json_format.ParseDict({name: _items(text, key) if key else json.loads(text)}, message)
         except (json_format.ParseError, ValueError, RecursionError) as error:
             msg = f"This is not the JSON of {name}: {str(error)[:200]}"
             raise BadValue(msg) from None
 
     return write
+
+
+def _key_of(field: FieldDescriptor) -> str:
+    """The one text that an item of a list must have (an e-mail's address); empty if there is none."""
+    if not field.is_repeated or field.message_type is None or _is_map(field):
+        return ""
+    needed = [
+        part
+        for part in field.message_type.fields
+        if field_behavior_pb2.REQUIRED
+        in part.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    ]
+    is_text = len(needed) == 1 and needed[0].cpp_type == FieldDescriptor.CPPTYPE_STRING
+    return (
+        needed[0].name
+        if is_text and not needed[0].is_repeated and not _reference(needed[0])
+        else ""
+    )
+
+
+def _items(text: str, key: str) -> Any:
+    """Items as other systems write them: `a@x, b@y`, `["a@x"]` or `[{"label": "work", "value": "a@x"}]`."""
+    if not text.startswith(("[", "{")):
+        return [{key: item} for part in _DIVIDER.split(text) if (item := part.strip())]
+    items = json.loads(text)
+    return [_item(item, key) for item in items] if isinstance(items, list) else items
+
+
+def _item(item: Any, key: str) -> Any:
+    if isinstance(item, str):
+        return {key: item}
+    if isinstance(item, dict) and key not in item and "value" in item:
+        return {key if name == "value" else name: value for name, value in item.items()}
+    return item

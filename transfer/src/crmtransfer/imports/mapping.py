@@ -15,6 +15,7 @@ from crmkit.interceptors.validation import faults
 from crmkit.sensitive import refuse_hidden
 from crmtransfer.imports.custom_fields import custom_target
 from crmtransfer.imports.fields import Target, split, target
+from crmtransfer.imports.leaving_out import leave_out
 from crmtransfer.imports.values import BadValue
 
 WARNING, ERROR = "WARNING", "ERROR"
@@ -87,6 +88,11 @@ class Source:
 def _top(path: str) -> str:
     """The resource's own field of a path: `lines` of `lines[0].product`."""
     return path.partition(".")[0].partition("[")[0]
+
+
+def _plain(path: str) -> str:
+    """A path as it is mapped: the first item has no index."""
+    return path.replace("[0]", "", 1)
 
 
 def _refuse_halves(text: str) -> None:
@@ -244,6 +250,9 @@ class RowMapper:
             group = source.target.group
             waits = group in groups and (source.index < 0 or source.target.follows)
             (self._last if waits else self._first).append(source)
+        # A whole list comes behind its items of columns of their own, which have their places.
+        parted = {s.target.field for s in sources if s.target.in_item}
+        self._first.sort(key=lambda source: source.target.path in parted)
         self._lists = {s.target.field for s in sources if s.target.index}
         self._references = [s for s in sources if s.target.reference]
         same = [s for s in self._references if s.target.reference == collection.name]
@@ -294,9 +303,10 @@ class RowMapper:
             _refuse_halves(text)
             place.write(draft.message, text)
         except BadValue as bad:
-            dropped.add(place.field)
-            if not place.custom:
-                draft.message.ClearField(place.field)
+            if not place.in_item:
+                dropped.add(place.field)
+                if not place.custom:
+                    draft.message.ClearField(place.field)
             # A link to a row further down is made in the end.
             if source not in self.links or bad.reason != "REFERENCE_NOT_FOUND":
                 severity = ERROR if place.required else WARNING
@@ -322,14 +332,15 @@ class RowMapper:
                 yield source.target.field
 
     def _validate(self, draft: Draft) -> None:
-        """Holds the record to what a Create request is held to; drops bad optional fields."""
+        """Holds the record to what a Create request is held to; drops what is bad and optional."""
         required = self.collection.codec.required
-        for path, reason, sentence in faults(draft.message):
-            name = _top(path)
-            if name not in {_top(issue.field) for issue in draft.issues}:
-                draft.note(path, reason, sentence, ERROR if name in required else WARNING)
-            if name not in required:
-                draft.message.ClearField(name)
+        noted = {_plain(issue.field) for issue in draft.issues}
+        bad = faults(draft.message)
+        for path, reason, sentence in bad:
+            if _plain(path) not in noted:
+                draft.note(path, reason, sentence, ERROR if _top(path) in required else WARNING)
+                noted.add(_plain(path))
+        leave_out(draft.message, [path for path, _, _ in bad if _top(path) not in required])
 
     def values(self, draft: Draft) -> dict[str, Any]:
         """The record's attributes, read as from a request; drops bad optional fields."""

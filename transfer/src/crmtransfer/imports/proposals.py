@@ -35,7 +35,7 @@ _NEVER = frozenset({"password"})
 _CURRENCY = ".currency_code"
 # What contents may tell where the name tells nothing.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_PHONE = re.compile(r"\+?[\d\s()./-]{7,20}")
+_PHONE = re.compile(r"(?!\d{4}-\d{2}-\d{2}\b)\+?[\d\s()./-]{7,20}")
 _WEBSITE = re.compile(r"https?://\S+")
 _NAME_OF_RECORD = re.compile(r"[a-z][A-Za-z]*/[0-9a-f-]{36}")
 _ID = re.compile(r"\S*\d\S*")
@@ -43,6 +43,7 @@ _UNIQUE_ID_CHARS = 12
 # Fields of which a record has several, each from a column of its own.
 _SEVERAL = frozenset({"emails.address", "phones.number"})
 _MOST_ITEMS = 20
+_ADDRESS = "addresses."
 _REASONS = ("FIELD_NAME", "CUSTOM_FIELD", "FIELD_LABEL", "SYNONYM", "CONTENTS", "NO_FIELD")
 # What records are probably referred to by, by what the text looks like.
 _REFERRED_BY = (("name", _NAME_OF_RECORD), ("email", _EMAIL), ("external_id", _ID))
@@ -115,10 +116,12 @@ class Proposer:
     history: bool
     hidden: frozenset[str] = frozenset()
     _taken: dict[str, str] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)
+    _labelled: set[str] = field(default_factory=set)
 
     def propose(self, columns: Sequence[tuple[str, list[str]]]) -> list[Proposal]:
         """A proposal for each column, in their order; no field is proposed twice."""
-        found = [self._one(name, samples) for name, samples in columns]
+        found = [self._at_its_place(self._one(name, samples)) for name, samples in columns]
         places = sorted(range(len(found)), key=lambda i: (*_rank(found[i]), i))
         for place in places:
             found[place] = self._alone(found[place])
@@ -129,9 +132,17 @@ class Proposer:
         proposal = self._in_list(proposal)
         other = self._taken.setdefault(proposal.path, proposal.column) if proposal.path else ""
         if not proposal.path or other == proposal.column:
-            return proposal
+            return self._labelled_once(proposal)
         msg = f"{proposal.path} is filled by the column {other!r}."
         return Proposal(proposal.column, proposal.samples, reason="TAKEN", message=msg)
+
+    def _labelled_once(self, proposal: Proposal) -> Proposal:
+        """Of the columns that fill an item together, the first says what it is for."""
+        item = proposal.path.partition(".")[0]
+        if not proposal.label or item in self._labelled:
+            return replace(proposal, label="")
+        self._labelled.add(item)
+        return proposal
 
     def _in_list(self, proposal: Proposal) -> Proposal:
         """The next free item of a list that takes several: a second number, labelled by its name."""
@@ -142,6 +153,19 @@ class Proposer:
         paths = [proposal.path, *(f"{name}[{index}].{rest}" for index in others)]
         path = next((path for path in paths if path not in self._taken), proposal.path)
         return replace(proposal, path=path, label=synonyms.purpose(proposal.column))
+
+    def _at_its_place(self, proposal: Proposal) -> Proposal:
+        """The item of a record's addresses that a column is a part of, in the order of the columns."""
+        label = synonyms.place(proposal.column) if proposal.path.startswith(_ADDRESS) else None
+        if label is None:
+            return proposal
+        index = self._places.setdefault(label, len(self._places))
+        path = (
+            proposal.path.replace(_ADDRESS, f"{_ADDRESS[:-1]}[{index}].")
+            if index
+            else proposal.path
+        )
+        return replace(proposal, path=path, label=label)
 
     def _with_currency(self, proposal: Proposal, paths: set[str]) -> Proposal:
         """An amount without its currency says nothing."""
@@ -157,6 +181,8 @@ class Proposer:
         place = self.place(first.path) if first.path else None
         if place is None:
             return Proposal(name, samples)
+        if not samples:
+            first = replace(first, message=f"{first.message} It is empty.")
         if place.reference:
             return _referring(first, place.reference)
         if first.path == "external_id":
@@ -228,7 +254,12 @@ class Proposer:
         if place.custom:
             return True
         parts = (path for path, reason, _ in faults(record) if reason != "REQUIRED_FIELD")
-        return not any(part.partition(".")[0].partition("[")[0] == place.field for part in parts)
+        # What the other columns of the same item are to bring is no fault of this one.
+        return not any(_is_within(part.replace("[0]", "", 1), place.path) for part in parts)
+
+
+def _is_within(path: str, other: str) -> bool:
+    return path == other or path.startswith((f"{other}.", f"{other}["))
 
 
 def _mostly(samples: Sequence[str], fits: Callable[[str], object]) -> bool:

@@ -10,33 +10,46 @@ from functools import lru_cache
 
 _NO_LETTERS = re.compile(r"[\W_]+")
 
-_ADDRESS = {
-    "addresses.address_lines": "street|street address|address street|address 1"
-    "|address line 1|billing street|mailing street"
-    "|primary address street|business street|home street|address 1 street|地址|straße|strasse",
-    "addresses.locality": "city|town|billing city|mailing city|primary address city"
-    "|business city|home city|address 1 city"
-    "|address city|城市|ort|stadt",
-    "addresses.administrative_area": "state region|province|state province|billing state"
-    "|mailing state"
-    "|primary address state|business state|home state|address 1 region|address state|省份"
-    "|bundesland",
-    "addresses.postal_code": "zip|zip code|postal code|postcode|postalcode"
-    "|billing postal code|mailing postal code"
-    "|primary address postalcode|business postal code|home postal code"
-    "|address 1 postal code|address postal code"
-    "|邮编|邮政编码|plz|postleitzahl",
-    "addresses.region_code": "country code|region code|billing country code"
-    "|mailing country code|国家代码",
+# Before the part of an address: which of a record's addresses it is, and what that is for.
+_PLACES = {
+    "billing": "billing|billing address|rechnung|invoice",
+    "delivery": "shipping|shipping address|delivery|delivery address|liefer",
+    "work": "business|work|office|company|business address|work address",
+    "home": "home|home address|private|privat",
+    "other": "other|other address|alt address|alternate address|address 2|secondary address",
+    "": "|address|address 1|primary address|mailing|mailing address|main address|street address",
+}
+_PARTS = {
+    "addresses.address_lines": "street|street address|address street|address line 1|地址|straße|strasse",
+    "addresses.locality": "city|town|locality|城市|ort|stadt",
+    "addresses.administrative_area": "state region|province|state province|省份|bundesland",
+    "addresses.postal_code": "zip|zip code|postal code|postcode|postalcode|zip postal code|邮编|邮政编码|plz"
+    "|postleitzahl",
+    "addresses.region_code": "country|country code|country region|region code|国家|国家代码|land",
+}
+# A record has a state, too, and an address of one line may hold all of it: sure only where the place is said.
+_PARTS_OF_A_PLACE = {
+    "addresses.administrative_area": "state|region",
+    "addresses.address_lines": "line 1",
 }
 _ADDRESS_PERHAPS = {
-    "addresses.region_code": "country|country region|billing country|mailing country"
-    "|primary address country"
-    "|business country region|address 1 country|国家|land",
     "addresses.address_lines": "address|full address|organization address|location"
     "|office location|address 1 formatted",
     "addresses.administrative_area": "state|region",
 }
+
+
+def _address() -> dict[str, str]:
+    names: dict[str, list[str]] = {}
+    for place in "|".join(_PLACES.values()).split("|"):
+        for parts in (_PARTS, _PARTS_OF_A_PLACE) if place else (_PARTS,):
+            for path, text in parts.items():
+                names.setdefault(path, []).extend(f"{place} {part}" for part in text.split("|"))
+    names["addresses.address_lines"].append("address 1")
+    return {path: "|".join(found) for path, found in names.items()}
+
+
+_ADDRESS = _address()
 _REACH = {
     "emails.address": "email|e mail|email address|e mail address|email work|primary email|work email"
     "|business email|e mail 1 value|email 1|email 1 value|person email work|email home|home email"
@@ -47,10 +60,11 @@ _REACH = {
     "|phone 2 value|person phone|mobile|mobile phone|mobile number|phone mobile|cell|cell phone"
     "|home phone|home phone 2|phone home|other phone|phone other|company main phone|fax|fax number"
     "|business fax|home fax|电话|手机|联系电话|移动电话|传真|telefon|telefonnummer|handy|mobil",
+    "emails": "emails|e mails|email addresses|non primary e mails|other emails",
+    "phones": "phones|phone numbers|telephone numbers|contact numbers",
 }
 _REACH_PERHAPS = {
-    "emails.address": "emails|non primary e mails",
-    "phones.number": "contact numbers|assistant phone|pager|car phone",
+    "phones.number": "assistant phone|pager|car phone",
 }
 # Words of a column's name → what an address or number is for.
 _PURPOSES = {
@@ -197,3 +211,19 @@ def purpose(name: str) -> str:
         if any(f" {word} " in words or word == words.strip() for word in text.split("|"))
     )
     return next(found, "")
+
+
+def place(name: str) -> str | None:
+    """Which of a record's addresses a column is a part of; empty for the one without a name."""
+    return _places().get(plain(name))
+
+
+@lru_cache(maxsize=1)
+def _places() -> dict[str, str]:
+    parts = "|".join([*_PARTS.values(), *_PARTS_OF_A_PLACE.values()]).split("|")
+    return {
+        plain(f"{before} {part}"): label
+        for label, text in _PLACES.items()
+        for before in text.split("|")
+        for part in parts
+    }
