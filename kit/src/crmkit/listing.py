@@ -255,7 +255,7 @@ def _items(known: FilterField, id_: sa.Column[Any], wanted: Any) -> sa.Select[An
     """The values that some item of a list has as its first part, with the records' ids."""
     text = sa.func.unnest(wanted).column_valued("wanted")
     items = sa.type_coerce(known.column, JSONB)
-    key = sa.literal_column(f"'{known.values[0]}'")
+    key: sa.ColumnElement[str] = sa.literal_column(f"'{known.values[0]}'")
     # Containment, as a filter compares: what an index finds. E-mail addresses are kept in lower case.
     same = [
         items.contains(sa.func.jsonb_build_array(sa.func.jsonb_build_object(key, value)))
