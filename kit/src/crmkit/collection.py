@@ -7,7 +7,6 @@ resolves its references, writes the row and publishes the events, all in the cal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -30,7 +29,13 @@ from crmkit.preparing import prepare, prepare_many
 from crmkit.publishing import publish, publish_new
 from crmkit.revisions import changes_between, first_changes
 from crmkit.sharing import Found, is_shareable, is_shared, refuse_collaborator, within_reach
-from crmkit.statements import Statement, compile_statement, copy_target
+from crmkit.statements import (
+    Statement,
+    compile_statement,
+    copy_target,
+    insert_into,
+    update_by_id,
+)
 
 E = TypeVar("E", bound=Record)
 Rule = Callable[[Call, E, E | None], Awaitable[None]]
@@ -103,11 +108,9 @@ class Collection(Generic[E]):
         self._get = compile_statement(by_id)
         self._lock = compile_statement(by_id.with_for_update())
         self._batch_get = compile_statement(by_ids)
-        values = {c.name: sa.bindparam(c.name, type_=c.type) for c in columns}
-        self._insert = compile_statement(table.insert().values(values))
+        self._always = {c.name for c in columns if c.server_default is not None}
         self._copy = copy_target(table, columns)
         self._in_order = itemgetter(*(column.name for column in columns))
-        self._update = lru_cache(maxsize=512)(self._compile_update)
 
     # -- scope
 
@@ -239,7 +242,9 @@ class Collection(Generic[E]):
         picked_values.settle(call, self.codec, entity)
         await prepare(self, call, entity, None, self.codec.writable)
         row = self.codec.to_row(entity)
-        await call.tx.execute(self._insert, row)
+        # What is empty stays out: psycopg reads statements of more than 50 parameters anew each time.
+        filled = {n: value for n, value in row.items() if value is not None or n in self._always}
+        await call.tx.execute(insert_into(self.table, tuple(filled)), filled)
         await store(call, self.name, entity, {})
         await publish(self.codec, call, entity, "created", first_changes(self.codec, row))
         return entity
@@ -279,19 +284,13 @@ class Collection(Generic[E]):
         parameters = {name: row[name] for name in columns} | {"id": entity.id}
         if "custom_fields" in parameters:
             parameters["custom_fields"] = Jsonb(with_hidden(call, entity))
-        await call.tx.execute(self._update(tuple(columns)), parameters)
+        await call.tx.execute(update_by_id(self.table, tuple(columns)), parameters)
         await store(call, self.name, entity, before.custom_fields)
         changed = self.codec.changed_fields(row_before, row)
         changes = changes_between(self.codec, row_before, row, changed)
         await publish(self.codec, call, entity, kind, changes)
         call.state[entity.id] = (copy(entity), row)
         return entity
-
-    def _compile_update(self, columns: tuple[str, ...]) -> Statement:
-        types = {c.name: c.type for c in self.codec.columns}
-        values = {name: sa.bindparam(name, type_=types[name]) for name in columns}
-        by_id = self.table.c.id == sa.bindparam("id", type_=sa.Uuid)
-        return compile_statement(self.table.update().where(by_id).values(values))
 
     async def prepare_many(self, call: Call, entities: Sequence[E]) -> list[Failure | None]:
         """What `insert` does before it writes, for many new records: a failure or None for each."""

@@ -5,8 +5,9 @@ time a filter is seen) and executed as text with parameters by psycopg.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,6 +49,23 @@ def compile_statement(clause: sa.ClauseElement) -> Statement:
         is_json = bind is not None and isinstance(bind.type, JSONB)
         constants[name] = Jsonb(value) if is_json and value is not None else value
     return Statement(str(compiled), constants)
+
+
+def _bound(table: sa.Table, columns: Iterable[str]) -> dict[str, Any]:
+    return {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
+
+
+@lru_cache(maxsize=4096)
+def insert_into(table: sa.Table, columns: tuple[str, ...]) -> Statement:
+    """Inserts a row with these columns, parameters of the same names."""
+    return compile_statement(table.insert().values(_bound(table, columns)))
+
+
+@lru_cache(maxsize=4096)
+def update_by_id(table: sa.Table, columns: tuple[str, ...]) -> Statement:
+    """Writes these columns, parameters of the same names, of the row with an `id`."""
+    by_id = table.c.id == sa.bindparam("id", type_=sa.Uuid)
+    return compile_statement(table.update().where(by_id).values(_bound(table, columns)))
 
 
 @dataclass(frozen=True, slots=True)
