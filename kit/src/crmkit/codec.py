@@ -7,7 +7,7 @@ resource and refuses to start where a field has no counterpart. How one field is
 
 from copy import copy
 from dataclasses import MISSING, fields
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
@@ -28,11 +28,13 @@ E = TypeVar("E", bound=Record)
 _IDENTITY = frozenset({"name", "uid", "etag", "hidden_fields"})
 # Attributes that are not fields of the message.
 _INTERNAL = frozenset({"id", "version", "events"})
-_EMPTY: tuple[Any, ...] = ([], {})  # leaves nothing to write
+_LISTS = (list, dict)  # an empty one leaves nothing to write
 
 
 def differ(before: Any, after: Any) -> bool:
     """Whether two values of a column are different; jsonb values by content."""
+    if before is after:
+        return False
     if isinstance(before, Jsonb) and isinstance(after, Jsonb):
         return bool(before.obj != after.obj)
     return bool(before != after)
@@ -83,21 +85,35 @@ class Codec(Generic[E]):
         self._unshown = tuple(name for name in self._attributes if name not in self.fields)
         # Of the other fields the column's value is the attribute itself.
         self._stores = tuple((n, f.store) for n, f in self.fields.items() if f.load is not None)
-        self._loaders = tuple(
-            (name, self.fields[name].load if name in self.fields else None, self._width(name))
-            for name in self._attributes
-        )
         self.columns = tuple(
             column for name in self._attributes for column in self._columns_of(name)
         )
+        self._place_loaders()
         self._referring = [(n, f.references) for n, f in self.fields.items() if f.references]
         self.pick_lists = [(n, f.pick_list) for n, f in self.fields.items() if f.pick_list]
-        self._plain = [(n, f.write) for n, f in self.fields.items()]
+        self._take_shown = attrgetter(*self.fields)
+        self._writes = [f.write for f in self.fields.values()]
+        self._field_of = {
+            c: n for n, f in self.fields.items() if n not in self.untold for c in f.column_names
+        }
         told = {n: f for n, f in self.fields.items() if not f.personal and n != "custom_fields"}
         self._take_event = attrgetter(*told)
         self._event = [(f.write, f.personal_if) for f in told.values()]
         self.writable = frozenset(n for n, f in self.fields.items() if f.writable)
         self.required = frozenset(n for n, f in self.fields.items() if f.required)
+
+    def _place_loaders(self) -> None:
+        """Which columns of a row are attributes as they are, and which are loaded."""
+        names = [column.name for column in self.columns]
+        places = {name: names.index(self._column_names(name)[0]) for name in self._attributes}
+        self._loads = [
+            (f.load, name, places[name], places[name] + self._width(name))
+            for name, f in self.fields.items()
+            if f.load is not None
+        ]
+        loaded = {name for _, name, _, _ in self._loads}
+        self._same = tuple(name for name in self._attributes if name not in loaded)
+        self._take_same = itemgetter(*(places[name] for name in self._same))
 
     def _refuse_differences(self, attributes: set[str], private: frozenset[str]) -> None:
         expected = set(self.fields) | _INTERNAL | private
@@ -135,7 +151,7 @@ class Codec(Generic[E]):
 
     # -- messages
 
-    def name_of(self, record_id: UUID) -> str:
+    def name_of(self, record_id: UUID | str) -> str:
         """The resource name of a record."""
         if self.contract.singleton:
             return self.contract.collection
@@ -150,9 +166,8 @@ class Codec(Generic[E]):
     def write_message(self, entity: E, message: Any) -> None:
         """Fills the whole record into an empty message."""
         self._write_identity(entity, message)
-        for name, write in self._plain:
-            value = getattr(entity, name)
-            if value is not None and value not in _EMPTY:
+        for write, value in zip(self._writes, self._take_shown(entity), strict=True):
+            if value is not None and (value or value.__class__ not in _LISTS):
                 write(message, value)
 
     def write_event(self, entity: E, message: Any) -> None:
@@ -160,13 +175,15 @@ class Codec(Generic[E]):
         self._write_identity(entity, message)
         values = self._take_event(entity)
         for (write, personal_if), value in zip(self._event, values, strict=True):
-            if value is None or (personal_if and getattr(entity, personal_if[0]) == personal_if[1]):
+            if value is None or (not value and value.__class__ in _LISTS):
+                continue
+            if personal_if and getattr(entity, personal_if[0]) == personal_if[1]:
                 continue
             write(message, value)
 
     def _write_identity(self, entity: E, message: Any) -> None:
-        message.name = self.name_of(entity.id)
-        message.uid = str(entity.id)
+        message.uid = uid = str(entity.id)
+        message.name = self.name_of(uid)
         message.etag = f'"{entity.version}"'
 
     def read(self, message: Message, names: frozenset[str] | list[str]) -> dict[str, Any]:
@@ -178,7 +195,9 @@ class Codec(Generic[E]):
         values = {}
         for name in names:
             value = self.fields[name].read(message)
-            values[name] = copy(self.defaults.get(name)) if value is None else value
+            if value is None and (default := self.defaults.get(name)) is not None:
+                value = copy(default)
+            values[name] = value
         return values
 
     def references(self, entity: E, names: frozenset[str] | list[str]) -> list[Reference]:
@@ -208,25 +227,14 @@ class Codec(Generic[E]):
 
     def changed_fields(self, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         """The names of the fields whose columns differ between two rows, sorted, without derived ones."""
-        return sorted(
-            name
-            for name, field in self.fields.items()
-            if name not in self.untold
-            and any(differ(before[c], after[c]) for c in field.column_names)
-        )
+        fields = self._field_of
+        return sorted({fields[c] for c in fields if differ(before[c], after[c])})
 
     def from_row(self, row: Row) -> E:
         """The record of a row selected with `columns`."""
-        values: dict[str, Any] = {}
-        index = 0
-        for name, load, width in self._loaders:
-            if load is None:
-                values[name] = row[index]
-            elif width == 1:
-                values[name] = load(row[index])
-            else:
-                values[name] = load(*row[index : index + width])
-            index += width
+        values = dict(zip(self._same, self._take_same(row), strict=True))
+        for load, name, start, end in self._loads:
+            values[name] = load(*row[start:end])
         return self.entity(**values)
 
     # -- filters

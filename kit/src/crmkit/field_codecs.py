@@ -105,7 +105,7 @@ def _storage(
         def store_json(row: dict[str, Any], value: Any) -> None:
             row[name] = None if value is None else Jsonb(conversion.to_json(value))
 
-        return (name,), store_json, lambda v: None if v is None else conversion.from_json(v)
+        return (name,), store_json, lambda v: v if v is None or v == [] else conversion.from_json(v)
     if field.message_type is not None and field.message_type.full_name == "google.type.Money":
         currency = f"{name}_currency"
 
@@ -237,7 +237,9 @@ def _repeated(field: FieldDescriptor, value: Value) -> Conversion:
 
 def _map(name: str, path: str) -> Conversion:
     def put(message: Any, items: dict[str, str]) -> None:
-        getattr(message, name).update(items)
+        target = getattr(message, name)
+        for key, item in items.items():
+            target[key] = item
 
     def take(message: Any) -> dict[str, str]:
         return {text(k, path): text(v, path) for k, v in getattr(message, name).items()}

@@ -63,11 +63,15 @@ _dumps = partial(orjson.dumps, default=str)  # a Decimal as its digits
 
 def first_changes(codec: Codec[Any], row: Mapping[str, Any]) -> Changes:
     """What a new record was filled with."""
-    untold = _STAMPS | codec.untold
-    values = {n: _stored(f, row) for n, f in codec.fields.items() if n not in untold}
-    custom = values.pop(_CUSTOM, None)
-    changes = {name: [None, v] for name, v in values.items() if v not in (None, {}, [])}
-    return changes | _custom_changes({}, custom or {})
+    changes: Changes = {}
+    for name, field in codec.fields.items():
+        if row[field.column_names[0]] is None or name in _STAMPS or name in codec.untold:
+            continue
+        value = _stored(field, row)
+        if value or not isinstance(value, list | dict):
+            changes[name] = [None, value]
+    _, custom = changes.pop(_CUSTOM, (None, {}))
+    return changes | _custom_changes({}, custom)
 
 
 def changes_between(

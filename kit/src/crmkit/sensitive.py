@@ -117,6 +117,8 @@ def _concealing_record(resource: ResourceContract) -> _Conceal:
     names = sorted(resource.sensitive)
 
     def conceal_record(principal: Principal, record: Any) -> None:
+        if _scope(principal, resource) is RecordScope.ALL:
+            return
         if hidden(principal, resource, _id(record.owner), _id(record.team)):
             for name in names:
                 record.ClearField(name)
