@@ -49,12 +49,21 @@ class Listing(Generic[E]):
         *,
         scoped: Scoped = scope_condition,
         parameters: Parameters = scope_parameters,
+        opened: sa.ColumnElement[bool] | None = None,
     ) -> None:
-        """Takes what knows the fields and the table; the rest where records have a scope of their own."""
+        """Takes what knows the fields and the table; the rest where records have a scope of their own.
+
+        Args:
+            codec: The resource.
+            scoped: The condition of a scope.
+            parameters: The values of `scoped` and `opened` for a caller.
+            opened: What a caller reads beyond the scope and what is shared with them.
+        """
         self._codec = codec
         self._scoped = scoped
         self._parameters = parameters
         self._table = codec.table
+        self._opened = opened
         # A scope of its own says itself with whom records are shared.
         self._shareable = scoped is scope_condition and is_shareable(codec.contract)
         # Whoever asks; what a caller names goes by `condition`.
@@ -182,8 +191,8 @@ class Listing(Generic[E]):
             return compile_statement(query)
         if not also_shared:
             return compile_statement(query.where(in_scope))
-        shared = shared_with_caller(self._table.c.id)
-        return compile_statement(_first_of_either(query, orders, in_scope, shared))
+        reached = [in_scope, *self._also_reached()]
+        return compile_statement(_first_of_any(query, orders, reached))
 
     def _reached(
         self, call: Call, scope: RecordScope, named: str, access: Access = Access.READ
@@ -192,7 +201,14 @@ class Listing(Generic[E]):
         condition = self._scoped(self._table, scope)
         if condition is None or not self._also_shared(call, named):
             return condition
-        return sa.or_(condition, shared_with_caller(self._table.c.id, access))
+        return sa.or_(condition, *self._also_reached(access))
+
+    def _also_reached(self, access: Access = Access.READ) -> list[sa.ColumnElement[bool]]:
+        """The conditions of what is within reach beyond a scope: shared with the caller, or opened."""
+        shared = shared_with_caller(self._table.c.id, access)
+        if self._opened is None or access is not Access.READ:
+            return [shared]
+        return [shared, self._opened]
 
     def _also_shared(self, call: Call, filter_text: str, order_by: str = "") -> bool:
         """False where shared records are left out: their place would tell what is hidden in them."""
@@ -234,21 +250,22 @@ class Listing(Generic[E]):
         return [(row[0], row[1]) for row in rows]
 
 
-def _first_of_either(
-    query: "sa.Select[Any]",
-    orders: Sequence[Order],
-    one: sa.ColumnElement[bool],
-    other: sa.ColumnElement[bool],
+def _first_of_any(
+    query: "sa.Select[Any]", orders: Sequence[Order], conditions: Sequence[sa.ColumnElement[bool]]
 ) -> "sa.Select[Any]":
-    """The first rows for which one of two conditions holds.
+    """The first rows for which one of some conditions holds.
 
     Each condition finds its own first rows by an index of its own, however large the table is; with OR
     PostgreSQL would read all rows for which one holds, or all in the order until enough are found.
     """
-    either = sa.union_all(query.where(one), query.where(other, one.is_not(sa.true()))).subquery()
-    columns: dict[Any, Any] = dict(zip(query.selected_columns, either.c, strict=True))
+    parts = [
+        query.where(condition, *(before.is_not(sa.true()) for before in conditions[:index]))
+        for index, condition in enumerate(conditions)
+    ]
+    found = sa.union_all(*parts).subquery()
+    columns: dict[Any, Any] = dict(zip(query.selected_columns, found.c, strict=True))
     merged = [replace(order, column=columns[order.column]) for order in orders]
-    return sa.select(either).order_by(*[order.clause() for order in merged]).limit(_ROW_LIMIT)
+    return sa.select(found).order_by(*[order.clause() for order in merged]).limit(_ROW_LIMIT)
 
 
 def _items(known: FilterField, id_: sa.Column[Any], wanted: Any) -> sa.Select[Any]:

@@ -17,15 +17,33 @@ from customer.storage.account import ACCOUNTS
 from customer.storage.appointment import APPOINTMENTS, REMINDER
 from customer.storage.consent import CONSENTS
 from customer.storage.contact import CONTACTS
+from customer.storage.customer_pool import CUSTOMER_POOLS
 from customer.storage.interaction import INTERACTIONS
 from customer.storage.task import TASK_TIME, TASKS
+from customer.usecases.reclaim_account import (
+    HOUR,
+    RECLAIM,
+    SCAN,
+    begin_hour,
+    promise_hours,
+    reclaim_account,
+    scan_for_pools,
+)
 from customer.usecases.remind_of_appointment import remind_of_appointment
 from customer.usecases.tell_task_time import tell_task_time
 
 SERVICE = Service(
     name="customer",
     migrations=Path(__file__).parent / "migrations",
-    collections=[ACCOUNTS, CONTACTS, TASKS, INTERACTIONS, APPOINTMENTS, CONSENTS],
+    collections=[
+        ACCOUNTS,
+        CONTACTS,
+        TASKS,
+        INTERACTIONS,
+        APPOINTMENTS,
+        CONSENTS,
+        CUSTOMER_POOLS,
+    ],
     servicers={
         "crm.customer.v1.AccountService": AccountService(),
         "crm.customer.v1.ConsentService": ConsentService(),
@@ -37,5 +55,12 @@ SERVICE = Service(
     },
     parts=[imports_and_exports, bulk_actions, attachments],
     consumes=HANDLERS,
-    jobs={TASK_TIME: tell_task_time, REMINDER: remind_of_appointment},
+    jobs={
+        TASK_TIME: tell_task_time,
+        REMINDER: remind_of_appointment,
+        HOUR: begin_hour,
+        SCAN: scan_for_pools,
+        RECLAIM: reclaim_account,
+    },
+    on_first_start=promise_hours,
 )

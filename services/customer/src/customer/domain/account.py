@@ -9,7 +9,8 @@ from uuid import UUID
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.money import Money
 from customer.domain.names import firm_key, person_key
-from customer.domain.party import Party, once
+from customer.domain.party import once
+from customer.domain.pooled import Pooled
 
 _DOMAIN = re.compile(r"[^\s./@:]+(\.[^\s./@:]+)+")
 
@@ -26,7 +27,7 @@ class Credit:
 
 
 @dataclass(kw_only=True)
-class Account(Party):
+class Account(Pooled):
     """An organisation or a private person we deal with."""
 
     noun = "account"

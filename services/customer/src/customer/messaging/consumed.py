@@ -4,6 +4,7 @@ from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
 from customer.storage.account import ACCOUNTS
+from customer.storage.touch import touch_by_opportunity
 
 
 async def on_opportunity_won(event: Event, call: Call) -> None:
@@ -20,4 +21,18 @@ async def on_opportunity_won(event: Event, call: Call) -> None:
         await ACCOUNTS.save(call, account)
 
 
-HANDLERS = {"sales.opportunity.won": on_opportunity_won}
+async def on_opportunity(event: Event, call: Call) -> None:
+    """An opportunity that is begun, moved or ended: something happens with its account."""
+    past = event.routing_key.rpartition(".")[2]
+    if past not in _TOUCHING or not event.message.opportunity.account:
+        return
+    name: str = event.message.opportunity.account
+    account = parse_name(name, collection="accounts", field="account")
+    await touch_by_opportunity(call, account, event.effective_time)
+
+
+_TOUCHING = frozenset({"created", "stage_changed", "won", "lost", "reopened"})
+HANDLERS = {
+    "sales.opportunity.won": on_opportunity_won,
+    "sales.opportunity.*": on_opportunity,
+}

@@ -11,6 +11,7 @@ from customer.rpc.values import date_of, name_of
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
 from customer.usecases.create_account import create_with_contacts
+from customer.usecases.pool_account import claim, release
 from customer.usecases.transfer_account import transfer
 
 _Grade = account_pb2.Account.Grade
@@ -19,7 +20,7 @@ _CreditState = account_pb2.Account.CreditState
 
 
 class AccountService:
-    """Grading, credit, transfer, finding; the standard methods come from the kit."""
+    """Grading, credit, transfer, pools, finding; the standard methods come from the kit."""
 
     async def GradeAccount(
         self, request: account_pb2.GradeAccountRequest, call: Call
@@ -57,6 +58,19 @@ class AccountService:
         owner = parse_name(request.owner, collection="users", field="owner")
         account = await transfer(call, request, owner)
         return _message(account)
+
+    async def ReleaseAccountToPool(
+        self, request: account_pb2.ReleaseAccountToPoolRequest, call: Call
+    ) -> account_pb2.Account:
+        """Puts an account into a customer pool."""
+        pool = parse_name(request.pool, collection="customerPools", field="pool")
+        return _message(await release(call, request, pool))
+
+    async def ClaimAccount(
+        self, request: account_pb2.ClaimAccountRequest, call: Call
+    ) -> account_pb2.Account:
+        """Makes an account in a customer pool the caller's own."""
+        return _message(await claim(call, request))
 
     async def LookupAccountByExternalId(
         self, request: account_pb2.LookupAccountByExternalIdRequest, call: Call

@@ -12,13 +12,15 @@ from crmkit.call import Call
 from crmkit.errors import InvalidArgument
 from crmkit.numbers import Numbers
 from crmkit.preparing import prepare
-from crmkit.statements import TEXT, compile_statement, money_columns, record_table
+from crmkit.statements import TEXT, TIMESTAMP, compile_statement, money_columns, record_table
 from customer.domain.account import Account
 from customer.domain.contact import Contact
 from customer.domain.party import Party
 from customer.storage.contact import CONTACTS
 from customer.storage.party import Parties, external_id_table, party_columns
+from customer.storage.pooled import InPools
 from customer.storage.schema import CUSTOMER
+from customer.storage.touch import note_new_owner
 
 accounts = record_table(
     "accounts",
@@ -47,6 +49,24 @@ accounts = record_table(
     sa.Column("credit_reason", TEXT),
     sa.Column("credit_review_date", sa.Date),
     *party_columns("accounts"),
+    sa.Column("pool", sa.Uuid),
+    sa.Column("pool_time", TIMESTAMP),
+    sa.Column("claim_pool", sa.Uuid),
+    sa.Column("reclaim_pool", sa.Uuid),
+    sa.Column("reclaim_time", TIMESTAMP),
+    sa.Index("ix_accounts_pool", "pool", "id", postgresql_where=sa.text("pool IS NOT NULL")),
+    sa.Index(
+        "ix_accounts_claim_pool",
+        "claim_pool",
+        "owner",
+        postgresql_where=sa.text("claim_pool IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_accounts_reclaim_time",
+        "reclaim_time",
+        "id",
+        postgresql_where=sa.text("reclaim_time IS NOT NULL"),
+    ),
     sa.Index("ix_accounts_display_name", "display_name", "id"),
     sa.Index("ix_accounts_parent_account", "parent_account"),
     sa.Index("ix_accounts_domains", "domains", postgresql_using="gin"),
@@ -90,6 +110,10 @@ async def settle_account(call: Call, after: Account, before: Account | None) -> 
     if not after.customer_number:
         after.customer_number = await _NUMBERS.draw(call)
     await _refuse_circles(call, after, before)
+    if before is not None:
+        after.follow_owner(before)
+        if after.owner not in {None, before.owner}:
+            await note_new_owner(call, after.id)
     if before is None and after.is_person:
         await _prepare_person(call, after)
 
@@ -122,7 +146,7 @@ async def _refuse_circles(call: Call, after: Account, before: Account | None) ->
         raise InvalidArgument(msg, reason="CIRCLE", field="account.parent_account")
 
 
-class Accounts(Parties[Account]):
+class Accounts(InPools[Account]):
     """Accounts; a private person's is kept in step with their contact."""
 
     async def insert(self, call: Call, entity: Account) -> Account:

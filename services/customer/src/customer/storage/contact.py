@@ -47,7 +47,7 @@ _OF_OWNER = compile_statement(
     sa.select(contacts.c.id)
     .where(
         contacts.c.account == sa.bindparam("account", type_=sa.Uuid),
-        contacts.c.owner == sa.bindparam("owner", type_=sa.Uuid),
+        contacts.c.owner.is_not_distinct_from(sa.bindparam("owner", type_=sa.Uuid)),
         contacts.c.delete_time.is_(None),
     )
     .order_by(contacts.c.id)
@@ -85,8 +85,8 @@ class Contacts(Parties[Contact]):
         row = await call.tx.fetch_one(_OF_PERSON, {"account": account})
         return await self.for_change(call, row[0], deleted=True) if row is not None else None
 
-    async def of_owner(self, call: Call, account: UUID, owner: UUID) -> list[UUID]:
-        """The contacts of an owner whose primary account this is."""
+    async def of_owner(self, call: Call, account: UUID, owner: UUID | None) -> list[UUID]:
+        """The contacts of an owner, or of nobody, whose primary account this is."""
         rows = await call.tx.fetch_all(_OF_OWNER, {"account": account, "owner": owner})
         return [row[0] for row in rows]
 

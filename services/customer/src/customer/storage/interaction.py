@@ -10,6 +10,7 @@ from crmkit.collection import Collection
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, record_table
 from customer.domain.interaction import Interaction
 from customer.storage.schema import CUSTOMER
+from customer.storage.touch import touch_by_interactions
 
 interactions = record_table(
     "interactions",
@@ -59,7 +60,28 @@ async def happened(call: Call, after: Interaction, before: Interaction | None) -
         after.refuse_future(call.now)
 
 
-INTERACTIONS = Collection(
+class Interactions(Collection[Interaction]):
+    """Interactions; the accounts that they are about were touched when they happened."""
+
+    async def insert(self, call: Call, entity: Interaction) -> Interaction:
+        """Stores a new interaction."""
+        entity = await super().insert(call, entity)
+        await touch_by_interactions(call, [entity])
+        return entity
+
+    async def insert_many(self, call: Call, entities: Sequence[Interaction]) -> None:
+        """Stores many new interactions."""
+        await super().insert_many(call, entities)
+        await touch_by_interactions(call, entities)
+
+    async def save(self, call: Call, entity: Interaction, kind: str = "updated") -> Interaction:
+        """Stores a correction: perhaps of what it is about, or of when it happened."""
+        entity = await super().save(call, entity, kind)
+        await touch_by_interactions(call, [entity])
+        return entity
+
+
+INTERACTIONS = Interactions(
     interaction_pb2.Interaction,
     Interaction,
     interactions,
