@@ -9,7 +9,12 @@ import sqlalchemy as sa
 
 from crm.common.v1 import event_pb2
 from crm.common.v1.job_pb2 import JobOutcome
-from crm.customer.v1.account_pb2 import Account, AccountTransferred
+from crm.customer.v1.account_pb2 import (
+    Account,
+    AccountPooled,
+    AccountReclaimAnnounced,
+    AccountTransferred,
+)
 from crm.customer.v1.appointment_pb2 import Appointment, AppointmentReminded
 from crm.customer.v1.import_pb2 import ImportEnded
 from crm.customer.v1.task_pb2 import Task, TaskDue, TaskReminded
@@ -161,6 +166,31 @@ async def test_every_user_of_an_appointment_is_told_that_it_begins(
     for person in (ada, ben):
         (told,) = await listed(workspace, person)
         assert (told.kind, told.subject) == (Notification.APPOINTMENT_REMINDER, name)
+
+
+async def test_a_person_is_told_what_customer_pools_do_with_their_accounts(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """Before a pool takes it, with the time, and when it is in one; not of what they released themselves."""
+    ada, boss = await workspace.person(), await workspace.person()
+    account = Account(name=f"accounts/{uuid7()}", reclaim_pool=f"customerPools/{uuid7()}")
+    account.reclaim_time.FromJsonString("2026-12-01T08:00:00Z")
+    await feeds.publish(AccountReclaimAnnounced(account=account), owner=ada.id)
+    taken = AccountPooled(account=account, previous_owner=ada.name, changed_fields=["owner"])
+    await feeds.publish(taken, actor="services/customer")
+    await feeds.publish(taken, actor=boss.name)
+    await feeds.publish(taken, actor=ada.name)
+    await feeds.publish(taken, actor=boss.name, causation_id=f"bulkActions/{uuid7()}")
+    await feeds.publish(AccountPooled(account=account), actor=boss.name)
+    await applied(workspace, feeds)
+    released, lost, announced = await listed(workspace, ada)
+    assert (announced.kind, announced.subject) == (Notification.RECLAIM_ANNOUNCED, account.name)
+    assert dict(announced.parameters) == {
+        "pool": account.reclaim_pool, "reclaim_time": "2026-12-01T08:00:00Z",
+    }  # fmt: skip
+    assert (lost.kind, lost.subject, lost.actor) == (Notification.POOLED, account.name, "")
+    assert (released.kind, released.actor) == (Notification.POOLED, boss.name)
+    assert await listed(workspace, boss) == []
 
 
 async def test_nobody_reads_anothers_notifications(

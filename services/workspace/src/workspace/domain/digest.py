@@ -23,6 +23,8 @@ _SENTENCES = {
     ("en", "TASK_DUE"): "Due: {title}.",
     ("en", "TASK_REMINDER"): "Reminder: {title}.",
     ("en", "APPOINTMENT_REMINDER"): "Begins soon: {title}.",
+    ("en", "RECLAIM_ANNOUNCED"): "{title} goes into a customer pool soon unless something happens with it.",
+    ("en", "POOLED"): "{title} went into a customer pool.",
     ("zh", "ASSIGNED"): "{actor}将 {title} 分配给了您。",
     ("zh", "MENTIONED"): "{actor}在 {title} 的评论中提到了您。",
     ("zh", "COMMENTED"): "{actor}评论了 {title}。",
@@ -34,6 +36,8 @@ _SENTENCES = {
     ("zh", "TASK_DUE"): "任务已到期：{title}。",
     ("zh", "TASK_REMINDER"): "任务提醒：{title}。",
     ("zh", "APPOINTMENT_REMINDER"): "日程即将开始：{title}。",
+    ("zh", "RECLAIM_ANNOUNCED"): "{title} 若无跟进，即将进入公海。",
+    ("zh", "POOLED"): "{title} 已进入公海。",
 }  # fmt: skip
 _WORDS = {
     "en": {

@@ -9,6 +9,7 @@ from crmkit.aggregate import Record
 KINDS = (
     "ASSIGNED", "WEBHOOK_PAUSED", "RULE", "RULE_PAUSED", "MENTIONED", "COMMENTED", "JOB_ENDED",
     "TASK_DUE", "TASK_REMINDER", "SHARED", "APPOINTMENT_REMINDER",
+    "RECLAIM_ANNOUNCED", "POOLED",
 )  # fmt: skip
 
 

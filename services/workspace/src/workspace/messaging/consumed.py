@@ -53,6 +53,7 @@ async def react(event: Event, call: Call) -> None:
             await tell_new_owner(event, call)
             await tell_who_started(event, call)
             await tell_of_time(event, call)
+            await tell_of_pool(event, call)
         if past == "purged":
             await hear_of_purge(event, call)
 
@@ -95,18 +96,42 @@ async def tell_new_owner(event: Event, call: Call) -> None:
     """A record that somebody else made theirs; no import, hand-over or bulk action tells of thousands."""
     kind = event.routing_key.rpartition(".")[2]
     changed = kind == "created" or "owner" in getattr(event.message, "changed_fields", ())
-    in_bulk = (
-        event.imported
-        or event.correlation_id.startswith("handovers/")
-        or event.causation_id.startswith("bulkActions/")
-    )
-    if not changed or in_bulk or event.owner is None:
+    if not changed or _in_bulk(event) or event.owner is None:
         return
     if event.actor == f"users/{event.owner}":
         return
     await notify(
         call, event.owner, "ASSIGNED", event=event, subject=event.subject, actor=actor_of(event)
     )
+
+
+def _in_bulk(event: Event) -> bool:
+    return (
+        event.imported
+        or event.correlation_id.startswith("handovers/")
+        or event.causation_id.startswith("bulkActions/")
+    )
+
+
+async def tell_of_pool(event: Event, call: Call) -> None:
+    """An account is about to go into a customer pool, or went: whose it is, or was, is told."""
+    message: Any = event.message
+    if event.routing_key == "customer.account.reclaim_announced":
+        account = message.account
+        parameters = {
+            "pool": account.reclaim_pool,
+            "reclaim_time": account.reclaim_time.ToJsonString(),
+        }
+        await notify(
+            call, event.owner, "RECLAIM_ANNOUNCED", event=event, subject=event.subject,
+            parameters=parameters,
+        )  # fmt: skip
+    elif event.routing_key == "customer.account.pooled":
+        previous = message.previous_owner
+        if previous in {"", event.actor} or _in_bulk(event):
+            return
+        user = parse_name(previous, collection="users", field="previous_owner")
+        await notify(call, user, "POOLED", subject=event.subject, actor=actor_of(event))
 
 
 async def tell_of_time(event: Event, call: Call) -> None:
