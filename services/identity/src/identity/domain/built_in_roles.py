@@ -69,7 +69,7 @@ def _manager() -> BuiltInRole:
             *_EVERYONE,
             *_all("SUBTREE", "workspace.*", "customer.*", "sales.*", "marketing.*", "support.*"),
             *_all("SUBTREE", "customer.accounts.setCredit", "reporting.metrics.*"),
-            *_all("ALL", "identity.events.list"),
+            *_all("ALL", "identity.events.list", "customer.customerPools.*"),
         ),
     )
 
