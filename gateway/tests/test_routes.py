@@ -108,6 +108,8 @@ def test_the_openapi_document_says_what_the_contracts_say() -> None:
     assert "text/event-stream" in stream["responses"]["200"]["content"]
     upload = document["paths"]["/v1/customer/uploads"]["post"]
     assert "application/octet-stream" in upload["requestBody"]["content"]
+    logo = document["paths"]["/v1/organization/logo"]["get"]
+    assert logo["responses"]["200"]["content"]["*/*"]["schema"]["format"] == "binary"
     assert document["paths"]["/v1/sessions"]["post"]["security"] == []
 
 

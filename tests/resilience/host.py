@@ -16,6 +16,7 @@ import psycopg
 
 import crmattachments.rows
 import crmkit.feed.consumer
+import sales.usecases.convert_lead
 import workspace.usecases.run_rule
 from crm_cli.services import service
 from crmattachments.store import Folder
@@ -25,6 +26,7 @@ from crmkit.feed.consumer import Consumer
 from crmkit.feed.publisher import Publisher
 from crmkit.runner import ROLES, RunningService
 from crmkit.settings import load
+from sales.usecases.converted_customer import CustomerSide
 
 READY = "ready to die"
 
@@ -46,6 +48,9 @@ POINTS: dict[str, tuple[Any, str, bool, Any]] = {
     "consumer-before-ack": (Consumer, "receive", True, None),
     "attachment-after-bytes": (Folder, "put", True, None),
     "attachment-before-commit": (crmattachments.rows, "tell", True, None),
+    "conversion-before-customer": (CustomerSide, "make", False, None),
+    "conversion-after-customer": (CustomerSide, "make", True, None),
+    "conversion-before-commit": (sales.usecases.convert_lead, "save_conversion", True, None),
     "rule-before-note": (workspace.usecases.run_rule, "lock_run", False, None),
 }
 

@@ -7,44 +7,27 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aio_pika
 import httpx
 import psycopg
 import pytest
-import pytest_asyncio
 
 from crmkit.ids import uuid7
 from crmkit.testing import eventually
 from crmkit.testing.rabbitmq import RabbitMQ
 
-from .cluster import Cluster, running_cluster
+from .cluster import Cluster
 from .invariants import require_invariants, rows
-from .ledger import Ledger, signed_in
+from .ledger import Ledger
 from .processes import Child
 
 SEED = 20261125
 
 
-@pytest_asyncio.fixture(scope="module")
-async def cluster(rabbitmq: RabbitMQ) -> AsyncIterator[Cluster]:
-    with TemporaryDirectory(prefix="crm-cluster-") as folder:
-        async with running_cluster(Path(folder), rabbitmq.url) as running:
-            yield running
-
-
 @pytest.fixture(scope="module")
 def ledger() -> Ledger:
     return Ledger(SEED)
-
-
-@pytest_asyncio.fixture(scope="module")
-async def http(cluster: Cluster) -> AsyncIterator[httpx.AsyncClient]:
-    async with signed_in(cluster.url) as client:
-        yield client
 
 
 async def _dies(child: Child) -> None:

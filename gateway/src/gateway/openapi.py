@@ -120,15 +120,14 @@ class _Document:
         return self._schemas.reference(name, request=True)
 
     def _answer(self, rule: Rule) -> dict[str, Any]:
+        text, content = "Done.", "application/json"
         schema = self._schemas.reference(rule.output_type)
-        if rule.output_type == "google.api.HttpBody":
-            content = "application/octet-stream"
+        if (
+            rule.output_type == "google.api.HttpBody"
+        ):  # bytes of whatever type the file or picture has
+            content, schema = "*/*", {"type": "string", "format": "binary"}
         elif rule.server_streaming:
-            content = "text/event-stream"
-        else:
-            content = "application/json"
-        is_stream = content == "text/event-stream"
-        text = "One JSON message in each `data:` line." if is_stream else "Done."
+            text, content = "One JSON message in each `data:` line.", "text/event-stream"
         return {"description": text, "content": {content: {"schema": schema}}}
 
     def _parameters(self, rule: Rule) -> Iterator[dict[str, Any]]:

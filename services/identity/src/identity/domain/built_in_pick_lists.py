@@ -52,6 +52,11 @@ BUILT_IN_PICK_LISTS = (
         open=False,
     ),
     BuiltInPickList(
+        "disqualify_reason", "Reason for giving a lead up",
+        "No need, No budget, No authority, Not reachable, Competitor, Duplicate, Not genuine, Other",
+        open=False,
+    ),
+    BuiltInPickList(
         "ticket_category", "Ticket category",
         "Billing, Delivery, Documents, Hardware, Installation, Sensors, Software, Usage",
     ),

@@ -15,6 +15,7 @@ import structlog
 
 from crm.identity.v1 import user_pb2
 from crmkit import contract, mail
+from crmkit.asking import ask
 from crmkit.call import Call
 from crmkit.errors import Aborted, FailedPrecondition, NotFound, Unavailable
 from crmkit.ids import uuid5_of
@@ -30,7 +31,6 @@ from workspace.storage.notification_mail import (
     waiting_lines,
 )
 from workspace.storage.preference import mail_settings_of, wishes_of
-from workspace.usecases.ask import ask
 from workspace.usecases.titles import titles_for
 
 SEND_MAIL = "mail_notifications"

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from crm.common.v1.feed_pb2 import FeedEvent
+from crmkit.asking import ask
 from crmkit.call import Call
 from crmkit.errors import FailedPrecondition
 from crmkit.feed.events import Event
@@ -43,7 +44,6 @@ from workspace.storage.collaborator import note_sharing
 from workspace.storage.follower import followers_of
 from workspace.storage.webhook import webhook_by_id
 from workspace.storage.webhook_delivery import Delivery, insert_delivery
-from workspace.usecases.ask import ask
 from workspace.usecases.deliver_webhook import promise
 from workspace.usecases.notify import notify
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from crm.common.v1 import lookup_pb2
 from crmkit import contract
+from crmkit.asking import ask
 from crmkit.call import Call
 from crmkit.contract import ResourceContract
 from crmkit.errors import NotFound, PermissionDenied
 from crmkit.names import parse_name
-from workspace.usecases.ask import ask
 
 # The first that a record has is what people call it.
 _TITLES = ("display_name", "subject", "title", "number")
