@@ -222,7 +222,7 @@ def test_every_record_of_a_domain_service_is_talked_about_followed_and_shared(
     record: contract.ResourceContract,
 ) -> None:
     """INVARIANT: what belongs to records has a path for every collection of its package, in each method."""
-    for noun in ("Attachment", "Comment", "Follower", "Collaborator"):
+    for noun in ("Attachment", "Document", "Comment", "Follower", "Collaborator"):
         service = contract.services().get(f"crm.{record.service}.v1.{noun}Service")
         assert service or record.service in {"identity", "workspace"}
         for method in service.methods if service else ():

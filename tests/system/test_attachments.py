@@ -144,3 +144,40 @@ async def test_the_logo_is_a_picture_for_everybody(crm: RunningSystem) -> None:
     assert refused.status_code == httpx.codes.UNAUTHORIZED
     for content, status in ((PAGE, 400), (b"<svg/>", 400), (bytes(5 << 20), 413)):
         assert (await http.post(path, content=content, headers=said)).status_code == status
+
+
+async def test_a_document_lives_through_the_gateway(crm: RunningSystem) -> None:
+    """What the query says of it, a second version, a change by PATCH, and the list over all accounts."""
+    record = await account(crm.admin, "Globex")
+    query = {
+        "file_name": "Mietvertrag.pdf", "title": "Lease", "folder": "contracts/2026",
+        "expire_time": "2027-06-30T00:00:00Z", "comment": "draft",
+    }  # fmt: skip
+    path, said = f"/v1/{record}/documents", {"content-type": "application/pdf"}
+    params = [*query.items(), ("tags", "signed"), ("tags", "paper")]
+    first = await crm.admin.http.post(path, params=params, content=b"%PDF-1.7\n1", headers=said)
+    assert first.status_code == httpx.codes.OK, first.text
+    made = first.json()
+    assert (made["tags"], made["expire_time"]) == (["signed", "paper"], "2027-06-30T00:00:00Z")
+    second = await crm.admin.http.post(
+        f"/v1/{made['name']}:addVersion",
+        params={"comment": "final"},
+        content=b"%PDF-1.7\n2",
+        headers=said,
+    )
+    assert second.json()["version_number"] == 2, second.text
+    answer = await crm.admin.http.get(f"/v1/{made['name']}:download")
+    assert answer.content == b"%PDF-1.7\n2"
+    assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    versions = (await crm.admin.get(f"/v1/{made['name']}/versions"))["versions"]
+    assert [v["comment"] for v in versions] == ["final", "draft"]
+    old = await crm.admin.http.get(f"/v1/{versions[1]['name']}:download")
+    assert old.content == b"%PDF-1.7\n1"
+    moved = await crm.admin.http.patch(f"/v1/{made['name']}", json={"folder": "archive"})
+    assert moved.json()["folder"] == "archive", moved.text
+    found = await crm.admin.get(
+        "/v1/accounts/-/documents", filter='expire_time < "2027-07-01" AND folder = "archive"'
+    )
+    assert [document["title"] for document in found["documents"]] == ["Lease"]
+    assert (await crm.admin.http.delete(f"/v1/{made['name']}")).json()["purge_time"]
+    assert (await crm.admin.get(path))["documents"] == []

@@ -1,6 +1,6 @@
 """Pages of rows that are no records: imports, their issues, exports, comments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -28,6 +28,7 @@ async def page_of_rows(
     bound_to: str,
     *,
     weigh: Callable[[Row], int] | None = None,
+    parameters: Mapping[str, object] | None = None,
 ) -> tuple[list[Row], str]:
     """A page of rows and the token of the next one, empty on the last.
 
@@ -37,6 +38,7 @@ async def page_of_rows(
         orders: The order; total.
         request: A List request with page_size and page_token.
         bound_to: What a token must not be used apart from.
+        parameters: What the query needs besides.
         weigh: A row's size in the answer, in bytes, where that varies: the page ends early at 3 MiB.
 
     Raises:
@@ -48,7 +50,7 @@ async def page_of_rows(
         query = query.where(keyset_condition(orders, position))
     names = [column.name for column in query.selected_columns]
     statement = compile_statement(query.order_by(*[o.clause() for o in orders]).limit(size + 1))
-    rows = await call.reader.fetch_all(statement)
+    rows = await call.reader.fetch_all(statement, parameters or {})
     if weigh is not None:
         sizes = accumulate(weigh(row) for row in rows)
         size = min(size, max(1, sum(total <= _MOST_BYTES for total in sizes)))

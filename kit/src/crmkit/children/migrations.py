@@ -90,3 +90,42 @@ def create_collaborators() -> None:
 def drop_collaborators() -> None:
     """Drops it again."""
     op.drop_table("collaborator")
+
+
+def make_attachments_versions() -> None:
+    """Makes each attachment the first version of a document."""
+    for column in (
+        sa.Column("document", sa.Uuid(), nullable=True),
+        sa.Column("version_number", sa.Integer(), nullable=False, server_default=sa.text("1")),
+        sa.Column("is_current", sa.Boolean(), nullable=False, server_default=sa.text("true")),
+        sa.Column("comment", sa.Text(collation="C"), nullable=True),
+        sa.Column("document_version", sa.BigInteger(), nullable=False, server_default=sa.text("1")),
+        sa.Column("document_creator", sa.Text(collation="C"), nullable=True),
+        sa.Column("document_create_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("document_update_time", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("title", sa.Text(collation="C"), nullable=True),
+        sa.Column("folder", sa.Text(collation="C"), nullable=False, server_default=sa.text("''")),
+        sa.Column(
+            "tags", sa.ARRAY(sa.Text(collation="C")), nullable=False, server_default=sa.text("'{}'")
+        ),
+        sa.Column("expire_time", sa.TIMESTAMP(timezone=True), nullable=True),
+    ):
+        op.add_column("attachment", column)
+    op.create_index("ix_attachment_document", "attachment", ["document"])
+    op.create_index(
+        "ix_attachment_expire_time",
+        "attachment",
+        ["expire_time", "id"],
+        postgresql_where=sa.text("expire_time IS NOT NULL"),
+    )
+
+
+def make_versions_attachments() -> None:
+    """Makes attachments nothing but attachments again."""
+    op.drop_index("ix_attachment_expire_time", "attachment")
+    op.drop_index("ix_attachment_document", "attachment")
+    for column in (
+        "expire_time", "tags", "folder", "title", "document_update_time", "document_create_time",
+        "document_creator", "document_version", "comment", "is_current", "version_number", "document",
+    ):  # fmt: skip
+        op.drop_column("attachment", column)

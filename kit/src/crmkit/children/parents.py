@@ -61,7 +61,7 @@ class Parents:
             PermissionDenied: The caller may not do that with any record of the collection.
             NotFound: There is none within the caller's scope.
         """
-        collection = self._collection(name, field)
+        collection = self.collection(name, field)
         permission = collection.permission(verb)
         record = await collection.get(call, name, permission=permission, field=field)
         return Parent(collection, record)
@@ -74,7 +74,7 @@ class Parents:
         Raises:
             FailedPrecondition: `RECORD_DELETED`; besides what `find` raises.
         """
-        collection = self._collection(name, field)
+        collection = self.collection(name, field)
         (record,) = parse_names(name, collection=collection.name, field=field)
         await call.tx.fetch_one(_hold(collection.table), {"id": record})
         parent = await self.find(call, name, verb=verb, field=field)
@@ -89,11 +89,12 @@ class Parents:
         Raises:
             InvalidArgument: It is no such name.
         """
-        collection = self._collection(name, field).name
+        collection = self.collection(name, field).name
         record, child = parse_names(name, collection=f"{collection}/{kind}", field=field)
         return f"{collection}/{record}", child
 
-    def _collection(self, name: str, field: str) -> Collection[Any]:
+    def collection(self, name: str, field: str) -> Collection[Any]:
+        """The collection that a name begins with; raises InvalidArgument if it is none of this service."""
         found = self._collections.get(name.partition("/")[0])
         if found is None:
             known = ", ".join(f"{collection}/{{uuid}}" for collection in self._collections)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import attachment_pb2
 from crm.sales.v1 import attachment_pb2_grpc, opportunity_pb2, opportunity_pb2_grpc
-from crmattachments import receiving, rows, service, store
+from crmattachments import adding, receiving, rows, store
 from crmkit.children.tables import ATTACHMENT
 from crmkit.errors import Unavailable
 from crmkit.job_tables import JOB
@@ -242,7 +242,7 @@ async def test_a_record_has_so_many_attachments_and_no_more(
     sales: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INVARIANT: also if they come at the same time; what is deleted makes room."""
-    monkeypatch.setattr(service, "MOST_PER_RECORD", 3)
+    monkeypatch.setattr(rows, "MOST_PER_RECORD", 3)
     ada = await sales.person("sales.*")
     record = await opportunity(sales, ada)
     adding = [add(sales, ada, record, b"text", f"{i}.txt") for i in range(6)]
@@ -439,7 +439,7 @@ async def test_bytes_that_are_being_removed_get_no_row(
     """INVARIANT: a row never points to missing bytes, however slow the sender was."""
     ada = await sales.person("sales.*")
     record = await opportunity(sales, ada)
-    monkeypatch.setattr(service, "_ABANDONED_AFTER", timedelta(0))
+    monkeypatch.setattr(adding, "_ABANDONED_AFTER", timedelta(0))
     put = store.Folder.put
 
     async def slow(self: store.Folder, key: str, file: Any) -> None:

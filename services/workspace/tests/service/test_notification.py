@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from crm.common.v1 import event_pb2
+from crm.common.v1.document_pb2 import Document
 from crm.common.v1.job_pb2 import JobOutcome
 from crm.customer.v1.account_pb2 import (
     Account,
@@ -18,6 +19,7 @@ from crm.customer.v1.account_pb2 import (
 from crm.customer.v1.appointment_pb2 import Appointment, AppointmentReminded
 from crm.customer.v1.import_pb2 import ImportEnded
 from crm.customer.v1.task_pb2 import Task, TaskDue, TaskReminded
+from crm.sales.v1.document_pb2 import DocumentExpired
 from crm.sales.v1.opportunity_pb2 import Opportunity, OpportunityCreated, OpportunityUpdated
 from crm.support.v1.export_pb2 import ExportEnded
 from crm.workspace.v1 import event_pb2_grpc, notification_pb2, notification_pb2_grpc
@@ -342,3 +344,20 @@ async def test_old_notifications_are_dismissed_and_old_deliveries_forgotten(
     jobs = "SELECT count(*) FROM job WHERE kind = 'tidy' AND due_time > now() + interval '1 hour'"
     row = await workspace.database.fetch_one(compile_statement(sa.text(jobs)))
     assert row == (1,)
+
+
+async def test_the_owner_is_told_when_a_document_of_their_record_expires(
+    workspace: ServiceUnderTest, feeds: FeedHost
+) -> None:
+    """Of any service; where the record is nobody's, whoever added it."""
+    ada, ben = await workspace.person(), await workspace.person()
+    record = f"accounts/{uuid7()}"
+    document = Document(name=f"{record}/documents/{uuid7()}", creator=ben.name)
+    message = DocumentExpired(document=document, parent=record)
+    for owner in (ada.id, None):
+        await feeds.publish(message, owner=owner, subject=document.name)
+    await applied(workspace, feeds)
+    for person in (ada, ben):
+        (told,) = await listed(workspace, person)
+        assert (told.kind, told.subject) == (Notification.DOCUMENT_EXPIRED, record)
+        assert dict(told.parameters) == {"document": document.name}

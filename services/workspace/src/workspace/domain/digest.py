@@ -25,6 +25,7 @@ _SENTENCES = {
     ("en", "APPOINTMENT_REMINDER"): "Begins soon: {title}.",
     ("en", "RECLAIM_ANNOUNCED"): "{title} goes into a customer pool soon unless something happens with it.",
     ("en", "POOLED"): "{title} went into a customer pool.",
+    ("en", "DOCUMENT_EXPIRED"): "A document of {title} has expired.",
     ("zh", "ASSIGNED"): "{actor}将 {title} 分配给了您。",
     ("zh", "MENTIONED"): "{actor}在 {title} 的评论中提到了您。",
     ("zh", "COMMENTED"): "{actor}评论了 {title}。",
@@ -38,6 +39,7 @@ _SENTENCES = {
     ("zh", "APPOINTMENT_REMINDER"): "日程即将开始：{title}。",
     ("zh", "RECLAIM_ANNOUNCED"): "{title} 若无跟进，即将进入公海。",
     ("zh", "POOLED"): "{title} 已进入公海。",
+    ("zh", "DOCUMENT_EXPIRED"): "{title} 的文档已到期。",
 }  # fmt: skip
 _WORDS = {
     "en": {

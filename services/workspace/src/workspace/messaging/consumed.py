@@ -1,6 +1,7 @@
 """What other services' events mean here: webhooks are sent them, rules start, and people are told."""
 
 from typing import Any
+from uuid import UUID
 
 from crm.common.v1 import job_pb2
 from crmkit import contract
@@ -135,16 +136,27 @@ async def tell_of_pool(event: Event, call: Call) -> None:
 
 
 async def tell_of_time(event: Event, call: Call) -> None:
-    """A time came that somebody had set: who has the task, or takes part in the appointment, is told."""
+    """A time came that somebody had set: who has the task or record, or takes part, is told."""
+    message: Any = event.message
     kind = _TIMES.get(event.routing_key)
     if kind is not None:
         await notify(call, event.owner, kind, event=event, subject=event.subject)
+    elif event.routing_key.endswith(".document.expired"):
+        document = message.document
+        parameters = {"document": document.name}
+        owner = event.owner or _user(document.creator)
+        about = {"subject": message.parent, "parameters": parameters}
+        await notify(call, owner, "DOCUMENT_EXPIRED", event=event, **about)
     elif event.routing_key == "customer.appointment.reminded":
-        message: Any = event.message
         for name in message.appointment.participants:
             if name.startswith("users/"):
                 user = parse_name(name, collection="users", field="participants")
                 await notify(call, user, "APPOINTMENT_REMINDER", subject=event.subject)
+
+
+def _user(name: str) -> UUID | None:
+    collection, _, id_ = name.partition("/")
+    return UUID(id_) if collection == "users" else None
 
 
 async def tell_who_started(event: Event, call: Call) -> None:
