@@ -2,8 +2,8 @@
 
 from crmkit.children.migrations import make_attachments_versions, make_versions_attachments
 
-revision = "2026_11_25_1720"
-down_revision = "2026_11_25_1650"
+revision = "2026_11_25_1701"
+down_revision = "2026_11_25_1700"
 branch_labels = None
 depends_on = None
 

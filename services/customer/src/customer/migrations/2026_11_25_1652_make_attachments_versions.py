@@ -2,8 +2,8 @@
 
 from crmkit.children.migrations import make_attachments_versions, make_versions_attachments
 
-revision = "2026_11_25_1720"
-down_revision = "2026_11_25_1600"
+revision = "2026_11_25_1652"
+down_revision = "2026_11_25_1651"
 branch_labels = None
 depends_on = None
 
