@@ -10,6 +10,8 @@ from customer.rpc.account import AccountService
 from customer.rpc.appointment import AppointmentService
 from customer.rpc.consent import ConsentService
 from customer.rpc.contact import ContactService
+from customer.rpc.duplicate import DuplicateSetService
+from customer.rpc.duplicate_scan import DuplicateScanService
 from customer.rpc.interaction import InteractionService
 from customer.rpc.task import TaskService
 from customer.rpc.work_log import WorkLogService
@@ -18,6 +20,7 @@ from customer.storage.appointment import APPOINTMENTS, REMINDER
 from customer.storage.consent import CONSENTS
 from customer.storage.contact import CONTACTS
 from customer.storage.customer_pool import CUSTOMER_POOLS
+from customer.storage.duplicate import DUPLICATE_SETS
 from customer.storage.interaction import INTERACTIONS
 from customer.storage.task import TASK_TIME, TASKS
 from customer.usecases.reclaim_account import (
@@ -30,7 +33,9 @@ from customer.usecases.reclaim_account import (
     scan_for_pools,
 )
 from customer.usecases.remind_of_appointment import remind_of_appointment
+from customer.usecases.scan_for_duplicates import DUPLICATE_SCAN, scan_for_duplicates
 from customer.usecases.tell_task_time import tell_task_time
+from customer.usecases.watch_for_duplicates import watch_for_duplicates
 
 SERVICE = Service(
     name="customer",
@@ -43,12 +48,15 @@ SERVICE = Service(
         APPOINTMENTS,
         CONSENTS,
         CUSTOMER_POOLS,
+        DUPLICATE_SETS,
     ],
     servicers={
         "crm.customer.v1.AccountService": AccountService(),
         "crm.customer.v1.ConsentService": ConsentService(),
         "crm.customer.v1.ContactService": ContactService(),
         "crm.customer.v1.AppointmentService": AppointmentService(),
+        "crm.customer.v1.DuplicateScanService": DuplicateScanService(),
+        "crm.customer.v1.DuplicateSetService": DuplicateSetService(),
         "crm.customer.v1.InteractionService": InteractionService(),
         "crm.customer.v1.TaskService": TaskService(),
         "crm.customer.v1.WorkLogService": WorkLogService(),
@@ -61,6 +69,8 @@ SERVICE = Service(
         HOUR: begin_hour,
         SCAN: scan_for_pools,
         RECLAIM: reclaim_account,
+        DUPLICATE_SCAN: scan_for_duplicates,
     },
+    loops=[watch_for_duplicates],
     on_first_start=promise_hours,
 )

@@ -85,6 +85,13 @@ class Contacts(Parties[Contact]):
         row = await call.tx.fetch_one(_OF_PERSON, {"account": account})
         return await self.for_change(call, row[0], deleted=True) if row is not None else None
 
+    async def person_of(self, call: Call, account: UUID) -> Contact | None:
+        """The contact that an account of a private person is, to be read; None without one."""
+        row = await call.reader.fetch_one(_OF_PERSON, {"account": account})
+        permission = self.permission("get")
+        found = await self.get_many(call, [row[0]], permission=permission) if row else []
+        return found[0] if found else None
+
     async def of_owner(self, call: Call, account: UUID, owner: UUID | None) -> list[UUID]:
         """The contacts of an owner, or of nobody, whose primary account this is."""
         rows = await call.tx.fetch_all(_OF_OWNER, {"account": account, "owner": owner})
