@@ -43,22 +43,19 @@ async def scan_for_duplicates(call: Call, arguments: dict[str, Any]) -> None:
 
 async def _compare_some(home: Home, scan: UUID) -> bool:
     """Compares the next records; False once the scan has ended."""
-    call = new_call(home, service_principal(home.name))
-    try:
-        row = await lock_scan(call.tx, scan)
+    async with home.database.transaction() as tx:
+        call = new_call(home, service_principal(home.name), tx)
+        row = await lock_scan(tx, scan)
         stands = named(row) if row is not None else None
         if stands is None or stands["state"] not in ACTIVE:
             return False
         resource = stands["resource"]
         if stands["state"] == "QUEUED":
-            await begin_scan(call.tx, scan, resource)
-        records = await next_records(call.tx, resource, stands["position"], _AT_ONCE)
+            await begin_scan(tx, scan, resource)
+        records = await next_records(tx, resource, stands["position"], _AT_ONCE)
         if records:
             found = await find_duplicates(call, resource, records)
-            await move_scan(call.tx, scan, records[-1], len(records), found)
+            await move_scan(tx, scan, records[-1], len(records), found)
         else:
-            await end_scan(call.tx, scan, "SUCCEEDED", call.now)
-        await call.tx.commit()
+            await end_scan(tx, scan, "SUCCEEDED", call.now)
         return bool(records)
-    finally:
-        await call.tx.end()

@@ -24,13 +24,13 @@ from customer.usecases.find_duplicates import find_duplicates
 _AT_ONCE = 200
 # While an import runs we work a quarter of the time: it must not wait for us.
 _PAUSE_BESIDE_IMPORTS = 3.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 _log = structlog.get_logger("customer.duplicates")
 
 
 async def watch_for_duplicates(home: Home, stop: asyncio.Event) -> None:
     """Runs until told to stop; of several processes one works at a time."""
-    with suppress(asyncio.CancelledError):
-        await run_until(stop, _watch(home))
+    await run_until(stop, _watch(home))
 
 
 async def _watch(home: Home) -> None:
@@ -41,35 +41,32 @@ async def _watch(home: Home) -> None:
             seq, found_some = await look_at_changes(home)
             busy = found_some and await import_runs(home.database)
             backoff.reset()
-        except (psycopg.Error, Failure) as error:
-            _log.warning("looking for duplicates failed", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - it is tried again; the service goes on
+            fault = None if isinstance(error, psycopg.OperationalError | Failure) else error
+            _log.warning("looking for duplicates failed", exc_info=fault)
             await backoff.pause()
             continue
         if busy:
             await asyncio.sleep((time.monotonic() - began) * _PAUSE_BESIDE_IMPORTS)
-        if not found_some:
+        if not seq:  # another process is at it
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        elif not found_some:
             with suppress(Failure):  # the service stops
                 await home.feed.wait_beyond(seq)
 
 
 async def look_at_changes(home: Home) -> tuple[int, bool]:
     """Looks for duplicates of the next changed records; how far it is, and whether there were events."""
-    call = new_call(home, service_principal(home.name))
-    try:
-        changed = await changed_after(call.tx, _AT_ONCE)
-        if changed is None:  # another process is at it
-            await asyncio.sleep(1.0)
-            return 0, True
-        if not changed.subjects and changed.seq == changed.before:
-            return changed.seq, False
+    async with home.database.transaction() as tx:
+        changed = await changed_after(tx, _AT_ONCE)
+        if changed is None or changed.seq == changed.before:
+            return (changed.seq, False) if changed else (0, False)
+        call = new_call(home, service_principal(home.name), tx)
         by_resource: defaultdict[str, list[UUID]] = defaultdict(list)
         for name in changed.subjects:
             resource, _, id_ = name.partition("/")
             by_resource[resource].append(UUID(id_))
         for resource, ids in by_resource.items():
             await find_duplicates(call, resource, ids)
-        await advance(call.tx, changed.seq)
-        await call.tx.commit()
+        await advance(tx, changed.seq)
         return changed.seq, True
-    finally:
-        await call.tx.end()
