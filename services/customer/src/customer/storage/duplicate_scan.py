@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from crm.customer.v1 import duplicate_scan_pb2
 from crmkit.db import Executor
-from crmkit.job_tables import IMPORT
 from crmkit.schema import EVENT_LOG, RELAY_STATE
 from crmkit.statements import TEXT, TIMESTAMP, Row, compile_statement
 from customer.storage.account import accounts
@@ -66,7 +65,6 @@ _CHANGED = compile_statement(
 )
 _HEAD = compile_statement(sa.select(RELAY_STATE.c.last_seq))
 _ADVANCE = compile_statement(sa.text("UPDATE duplicate_watch SET feed_seq = :seq"))
-_IMPORTING = compile_statement(sa.select(sa.exists().where(IMPORT.c.state == "RUNNING")))
 _INSERT = compile_statement(
     duplicate_scans.insert().values(
         {c.name: sa.bindparam(c.name, type_=c.type) for c in SCAN_COLUMNS}
@@ -152,12 +150,6 @@ async def changed_after(tx: Executor, most: int) -> Changed | None:
 async def advance(tx: Executor, seq: int) -> None:
     """The event log has been looked at up to here."""
     await tx.execute(_ADVANCE, {"seq": seq})
-
-
-async def import_runs(reader: Executor) -> bool:
-    """Whether an import is at work."""
-    row = await reader.fetch_one(_IMPORTING)
-    return bool(row and row[0])
 
 
 def scan_message(row: Row) -> duplicate_scan_pb2.DuplicateScan:

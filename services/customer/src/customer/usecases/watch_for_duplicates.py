@@ -18,12 +18,13 @@ from crmkit.access import service_principal
 from crmkit.call import Home, new_call
 from crmkit.errors import Failure
 from crmkit.feed.loops import Backoff, going_on, run_until
-from customer.storage.duplicate_scan import advance, changed_after, import_runs
+from customer.storage.duplicate_scan import advance, changed_after
 from customer.usecases.find_duplicates import find_duplicates
 
 _AT_ONCE = 200
-# While an import runs we work a quarter of the time: it must not wait for us.
-_PAUSE_BESIDE_IMPORTS = 3.0
+# Events a second; from so many on, imports above all, we look at some records every ten seconds.
+_MUCH = 400.0
+_LOOKS_TO_GIVE_WAY = 10
 _SECONDS_BETWEEN_LOOKS = 1.0
 _log = structlog.get_logger("customer.duplicates")
 
@@ -34,25 +35,45 @@ async def watch_for_duplicates(home: Home, stop: asyncio.Event) -> None:
 
 
 async def _watch(home: Home) -> None:
-    backoff = Backoff()
+    backoff, pace = Backoff(), _Pace(home)
     while going_on():
-        began = time.monotonic()
         try:
+            await pace.give_way()
             seq, found_some = await look_at_changes(home)
-            busy = found_some and await import_runs(home.database)
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - it is tried again; the service goes on
             fault = None if isinstance(error, psycopg.OperationalError | Failure) else error
             _log.warning("looking for duplicates failed", exc_info=fault)
             await backoff.pause()
             continue
-        if busy:
-            await asyncio.sleep((time.monotonic() - began) * _PAUSE_BESIDE_IMPORTS)
         if not seq:  # another process is at it
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         elif not found_some:
             with suppress(Failure):  # the service stops
                 await home.feed.wait_beyond(seq)
+
+
+class _Pace:
+    """Whether much is being written just now: whoever writes must not wait for us."""
+
+    def __init__(self, home: Home) -> None:
+        self._feed = home.feed
+        self._looked = time.monotonic()
+        self._head: int | None = None
+
+    async def give_way(self) -> None:
+        """Waits for a calmer moment, but not for ever."""
+        for _ in range(_LOOKS_TO_GIVE_WAY):
+            if await self._events_per_second() < _MUCH:
+                return
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    async def _events_per_second(self) -> float:
+        before, since = self._head, self._looked
+        self._head, self._looked = (await self._feed.head()).last_seq, time.monotonic()
+        # Of a moment nothing can be said.
+        seconds = max(self._looked - since, _SECONDS_BETWEEN_LOOKS / 4)
+        return (self._head - before) / seconds if before is not None else 0.0
 
 
 async def look_at_changes(home: Home) -> tuple[int, bool]:
