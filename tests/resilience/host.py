@@ -48,9 +48,11 @@ POINTS: dict[str, tuple[Any, str, bool, Any]] = {
     "consumer-before-ack": (Consumer, "receive", True, None),
     "attachment-after-bytes": (Folder, "put", True, None),
     "attachment-before-commit": (crmattachments.rows, "tell", True, None),
+    "conversion-before-start": (sales.usecases.convert_lead, "insert_conversion", True, None),
     "conversion-before-customer": (CustomerSide, "make", False, None),
     "conversion-after-customer": (CustomerSide, "make", True, None),
     "conversion-before-commit": (sales.usecases.convert_lead, "save_conversion", True, None),
+    "conversion-after-commit": (sales.usecases.convert_lead, "_complete", True, None),
     "rule-before-note": (workspace.usecases.run_rule, "lock_run", False, None),
 }
 

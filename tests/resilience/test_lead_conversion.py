@@ -19,9 +19,9 @@ from .cluster import Cluster
 
 # Where the service dies, and whether the conversion then goes on by itself or because somebody asks again.
 POINTS = [
-    ("service-before-commit:1", False), ("service-after-commit:1", True),
-    ("conversion-before-customer:1", False), ("conversion-after-customer:1", True),
-    ("conversion-before-commit:1", False), ("service-after-commit:2", False),
+    ("conversion-before-start", False), ("conversion-before-customer", True),
+    ("conversion-after-customer", False), ("conversion-before-commit", True),
+    ("conversion-after-commit", False),
 ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ async def _killed(
     cluster: Cluster, http: httpx.AsyncClient, lead: str, point: str, **body: Any
 ) -> None:
     """Converts a lead while the service dies at a point; then it runs again."""
-    service = await cluster.restart("serve", point)
+    service = await cluster.restart("serve", f"{point}:1")
     await cluster.reachable()
     with contextlib.suppress(httpx.TransportError):
         await http.post(f"/v1/{lead}:convert", json=body)
@@ -104,7 +104,7 @@ async def test_a_killed_conversion_that_cannot_be_finished_leaves_nothing(
     body = {"display_name": f"P {uuid4()}", "stages": stages}
     pipeline = (await http.post("/v1/pipelines", json=body)).json()["name"]
     lead = await _qualified(http, company)
-    await _killed(cluster, http, lead, "conversion-after-customer:1", pipeline=pipeline)
+    await _killed(cluster, http, lead, "conversion-after-customer", pipeline=pipeline)
     (account,) = [a["name"] for a in await _found(http, "accounts", f'display_name = "{company}"')]
     assert (await http.delete(f"/v1/{pipeline}")).status_code == httpx.codes.OK
     _hurry(cluster)
