@@ -80,3 +80,43 @@ async def test_who_leaves_hands_over_and_nothing_acts_for_them(crm: RunningSyste
     assert hidden.status_code == 404
     told = await as_bob.get("/v1/notifications", filter="kind = ASSIGNED")
     assert not told.get("notifications")
+
+
+async def test_a_team_that_ends_hands_over_in_every_service(crm: RunningSystem) -> None:
+    """INVARIANT: what its people have stays theirs, and whoever works in the other team sees it."""
+    east, west = [
+        await crm.admin.post("/v1/teams", {"display_name": f"T {uuid4()}"}) for _ in range(2)
+    ]
+    ada, as_ada = await colleague(crm, "Ada")
+    await crm.admin.patch(f"/v1/{ada['name']}", {"team": east["name"]})
+
+    async def of_the_team(path: str, body: dict[str, str]) -> Any:
+        made = await as_ada.post(path, body)
+        return made if made.get("team") == east["name"] else None
+
+    records = (
+        ("/v1/accounts", {"display_name": "Acme"}),
+        ("/v1/opportunities", {"display_name": "D"}),
+        ("/v1/tickets", {"subject": "T"}),
+        ("/v1/campaigns", {"display_name": "C"}),
+    )
+    made = [await eventually(lambda r=record: of_the_team(*r)) for record in records]
+    body = {"former_team": east["name"], "successor_team": west["name"]}
+    begun = await crm.admin.post("/v1/handovers", body)
+
+    async def ended() -> Any:
+        found = await crm.admin.get(f"/v1/{begun['name']}")
+        return found if found["state"] != "RUNNING" else None
+
+    handover = await eventually(ended)
+    assert handover["state"] == "SUCCEEDED", handover
+    moved = {p["service"]: int(p.get("moved_count", 0)) for p in handover["parts"]}
+    assert moved == {
+        "customer": 1, "identity": 0, "marketing": 1, "sales": 1, "support": 1, "workspace": 0,
+    }  # fmt: skip
+    for record in made:
+        now = await crm.admin.get(f"/v1/{record['name']}")
+        assert (now["owner"], now["team"]) == (ada["name"], west["name"])
+    user = await crm.admin.get(f"/v1/{ada['name']}")
+    assert user["team"] == east["name"]  # people are moved by whoever decides on them
+    await as_ada.http.aclose()

@@ -1,4 +1,4 @@
-"""Hand-over: what belongs to somebody who leaves becomes somebody else's, in every service that owns records.
+"""Hand-over: what belongs to somebody who leaves, or to a team that ends, becomes somebody else's everywhere.
 
 Identity says who hands over to whom; each service then does it as a durable job, some records in one
 transaction together with how far it has come, and tells identity. So a crash moves nothing twice and forgets
@@ -13,7 +13,6 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
-from crm.common.v1 import handover_pb2
 from crmkit import clock, contract
 from crmkit.access import EVERYTHING, Principal
 from crmkit.call import Call, Home
@@ -22,76 +21,19 @@ from crmkit.db import Transaction
 from crmkit.errors import ContractError, Failure
 from crmkit.feed import outbox
 from crmkit.feed.events import Event
+from crmkit.handover_run import COLLECTION, HANDOVER, NAMES, Run
 from crmkit.interceptors.errors import failure_of
 from crmkit.jobs import enqueue, is_transient
 from crmkit.names import parse_name
 from crmkit.publishing import new_event
-from crmkit.schema import PLATFORM
-from crmkit.statements import TEXT, compile_statement
+from crmkit.statements import compile_statement
 
 JOB = "hand_over"
-COLLECTION = "handovers"
 ENDED = frozenset({"SUCCEEDED", "FAILED"})
 _AT_ONCE = 100
 _log = structlog.get_logger("crm.handover")
-State = handover_pb2.HandoverProgress.State
-
-HANDOVER = sa.Table(
-    "handover",
-    PLATFORM,
-    sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("version", sa.Integer, nullable=False),  # of what was told last
-    sa.Column("user", sa.Uuid, nullable=False),
-    sa.Column("successor", sa.Uuid, nullable=False),
-    sa.Column("actor", TEXT, nullable=False),
-    sa.Column("state", TEXT, nullable=False),
-    sa.Column("total_count", sa.BigInteger, nullable=False),
-    sa.Column("moved_count", sa.BigInteger, nullable=False),
-    sa.Column("failed_count", sa.BigInteger, nullable=False),
-    sa.Column("error_message", TEXT),
-    # Where it stands: the collection at hand and the last record of it that was looked at.
-    sa.Column("collection", TEXT),
-    sa.Column("position", sa.Uuid),
-)
-_NAMES = tuple(column.name for column in HANDOVER.columns)
 _BIND = {c.name: sa.bindparam(c.name, type_=c.type) for c in HANDOVER.columns}
 _ID = sa.bindparam("id", type_=sa.Uuid)
-
-
-@dataclass(slots=True)
-class Run:
-    """A hand-over as it stands in this service; attributes as in the contract and the table."""
-
-    id: UUID
-    version: int
-    user: UUID
-    successor: UUID
-    actor: str
-    state: str
-    total_count: int = 0
-    moved_count: int = 0
-    failed_count: int = 0
-    error_message: str | None = None
-    collection: str | None = None
-    position: UUID | None = None
-
-    @property
-    def name(self) -> str:
-        """The resource name."""
-        return f"{COLLECTION}/{self.id}"
-
-    def message(self) -> handover_pb2.HandoverProgress:
-        """How far this service has come, as it tells identity."""
-        return handover_pb2.HandoverProgress(
-            handover=self.name,
-            state=State.Value.Value(self.state),
-            total_count=self.total_count,
-            moved_count=self.moved_count,
-            failed_count=self.failed_count,
-            error_message=self.error_message or "",
-        )
-
-
 _INSERT = compile_statement(
     sa.dialects.postgresql.insert(HANDOVER).values(_BIND).on_conflict_do_nothing()
 )
@@ -107,18 +49,21 @@ _SAVE = compile_statement(
 
 async def begin(call: Call, run: Run) -> None:
     """Promises this service's part of a hand-over, in the caller's transaction."""
-    await call.tx.execute(_INSERT, {name: getattr(run, name) for name in _NAMES})
+    await call.tx.execute(_INSERT, {name: getattr(run, name) for name in NAMES})
     await enqueue(call.tx, JOB, {"handover": str(run.id)}, job_id=run.id)
 
 
 async def _requested(event: Event, call: Call) -> None:
     record = event.message.handover
-    user, successor = (
-        parse_name(name, collection="users", field="name")
-        for name in (record.user, record.successor)
-    )
+    user, successor = (_id(name, "users") for name in (record.user, record.successor))
+    former, following = (_id(name, "teams") for name in (record.former_team, record.successor_team))
     id_ = parse_name(record.name, collection=COLLECTION, field="name")
-    await begin(call, Run(id_, 0, user, successor, event.actor, "QUEUED"))
+    run = Run(id_, 0, user, successor, event.actor, "QUEUED")
+    await begin(call, replace(run, former_team=former, successor_team=following))
+
+
+def _id(name: str, collection: str) -> UUID | None:
+    return parse_name(name, collection=collection, field="name") if name else None
 
 
 HANDLERS = {"identity.handover.created": _requested}
@@ -185,14 +130,13 @@ class _Work:
                     await self._leave_out(failure)
                 careful = careful or _AT_ONCE
 
-    def _collections(self) -> list[Collection[Any]]:
-        owned = [c for _, c in sorted(self.home.collections.items()) if "owner" in c.codec.writable]
-        return [c for c in owned if not c.codec.fields["owner"].immutable]
+    def _collections(self, run: Run) -> list[Collection[Any]]:
+        return [c for _, c in sorted(self.home.collections.items()) if run.moves(c)]
 
     async def _locked(self, tx: Transaction) -> tuple[Run, Call] | None:
         """The run, if it has not ended, and the work of whoever asked for it."""
         row = await tx.fetch_one(_LOCK, {"id": self.id})
-        run = Run(**dict(zip(_NAMES, row, strict=True))) if row is not None else None
+        run = Run(**dict(zip(NAMES, row, strict=True))) if row is not None else None
         if run is None or run.state in ENDED:
             return None
         principal = Principal(name=run.actor, grants=EVERYTHING, service=self.home.name)
@@ -203,7 +147,7 @@ class _Work:
 
     async def _save(self, call: Call, run: Run) -> None:
         run.version += 1
-        await call.tx.execute(_SAVE, {"of": run.id, **{n: getattr(run, n) for n in _NAMES[1:]}})
+        await call.tx.execute(_SAVE, {"of": run.id, **{n: getattr(run, n) for n in NAMES[1:]}})
         await self.home.handover(call, run)
 
     async def _step(self, count: int) -> bool:
@@ -213,9 +157,8 @@ class _Work:
             if found is None:
                 return False
             run, call = found
-            successor = self.home.rights.users.get(run.successor)
-            if successor is None or not successor.active:
-                run.state, run.error_message = "FAILED", "The successor may not sign in."
+            if refusal := self._refusal(run):
+                run.state, run.error_message = "FAILED", refusal
             elif run.state == "QUEUED":
                 run.state, run.total_count = "RUNNING", await self._count(tx, run)
             elif not await self._move(call, run, count):
@@ -223,10 +166,18 @@ class _Work:
             await self._save(call, run)
             return run.state not in ENDED
 
+    def _refusal(self, run: Run) -> str:
+        """Why nobody may get the records any more; empty if the successor may."""
+        rights = self.home.rights
+        if run.successor is None:
+            return "" if run.successor_team in rights.parents else "There is no such team any more."
+        successor = rights.users.get(run.successor)
+        return "" if successor and successor.active else "The successor may not sign in."
+
     async def _count(self, tx: Transaction, run: Run) -> int:
         total = 0
-        for collection in self._collections():
-            query = sa.select(sa.func.count()).where(*_theirs(collection, run.user))
+        for collection in self._collections(run):
+            query = sa.select(sa.func.count()).where(*run.conditions(collection))
             row = await tx.fetch_one(compile_statement(query))
             total += row[0] if row is not None else 0
         return total
@@ -237,22 +188,23 @@ class _Work:
             return False
         for id_ in ids:
             record = await collection.for_change(call, id_, deleted=True)
-            if record.owner == run.user:  # nobody was faster
-                record.owner = run.successor
-                await collection.save(call, record)
-                run.moved_count += 1
+            if not run.concerns(record):  # somebody was faster
+                continue
+            run.give(record, self.home.rights.team_of(run.successor))
+            await collection.save(call, record)
+            run.moved_count += 1
         return True
 
     async def _next(
         self, tx: Transaction, run: Run, count: int
     ) -> tuple[Collection[Any] | None, Sequence[UUID]]:
         """The records to move next, noted as looked at; no collection where there are none."""
-        for collection in self._collections():
+        for collection in self._collections(run):
             if run.collection is not None and collection.name < run.collection:
                 continue
             after = run.position if collection.name == run.collection else None
             table = collection.table
-            query = sa.select(table.c.id).where(*_theirs(collection, run.user))
+            query = sa.select(table.c.id).where(*run.conditions(collection))
             if after is not None:
                 query = query.where(table.c.id > after)
             rows = await tx.fetch_all(compile_statement(query.order_by(table.c.id).limit(count)))
@@ -281,8 +233,3 @@ class _Work:
             if found is not None:
                 run, call = found
                 await self._save(call, replace(run, state=state, error_message=message))
-
-
-def _theirs(collection: Collection[Any], user: UUID) -> list[sa.ColumnElement[bool]]:
-    """The records of somebody that go to a successor, also those in the trash."""
-    return [collection.table.c.owner == sa.literal(user, sa.Uuid), collection.handed_over]

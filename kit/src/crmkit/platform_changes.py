@@ -221,6 +221,23 @@ def drop_handovers() -> None:
     op.drop_table("handover")
 
 
+def hand_over_teams() -> None:
+    """A hand-over is of a person's records or of a team's, to a person or to a team."""
+    for name in ("user", "successor"):
+        op.alter_column("handover", name, existing_type=sa.Uuid(), nullable=True)
+    for name in ("former_team", "successor_team"):
+        op.add_column("handover", sa.Column(name, sa.Uuid(), nullable=True))
+
+
+def hand_over_persons_only() -> None:
+    """Takes it back; hand-overs of teams go with it."""
+    op.execute("DELETE FROM handover WHERE former_team IS NOT NULL")
+    for name in ("former_team", "successor_team"):
+        op.drop_column("handover", name)
+    for name in ("user", "successor"):
+        op.alter_column("handover", name, existing_type=sa.Uuid(), nullable=False)
+
+
 def create_rejected_rows() -> None:
     """Creates the place of rows that imports refuse, and of the reason why an import failed."""
     op.create_table(

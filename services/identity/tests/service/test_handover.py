@@ -154,3 +154,44 @@ async def test_a_hand_over_needs_its_right_and_two_people(identity: "Identity") 
     code, reason, fields = await refusal(begin(identity, admin, ada.name, ada.name))
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "SUCCESSOR_IS_USER")
     assert fields == ["handover.successor"]
+
+
+async def test_a_team_hands_over_to_a_team_or_to_a_person(identity: "Identity") -> None:
+    """Every service takes part; what makes no sense is refused, naming the field at fault."""
+    from crm.identity.v1 import team_pb2  # noqa: PLC0415
+
+    admin, ada = await identity.administrator(), await identity.user()
+    east, west = [
+        (
+            await identity.teams.CreateTeam(
+                team_pb2.CreateTeamRequest(team={"display_name": f"T {uuid7()}"}),
+                metadata=admin.metadata,
+            )
+        ).name
+        for _ in range(2)
+    ]
+
+    async def create(**fields: str) -> Any:
+        request = handover_pb2.CreateHandoverRequest(handover=Handover(**fields))
+        return await stub(identity).CreateHandover(request, metadata=admin.metadata)
+
+    for successor in ({"successor_team": west}, {"successor": ada.name}):
+        made = await create(former_team=east, **successor)
+        assert (made.former_team, made.user, made.state) == (east, "", Handover.RUNNING)
+        assert [p.service for p in made.parts] == taking_part()
+    nowhere = f"teams/{uuid7()}"
+    for fields, reason, at_fault in (
+        ({"successor_team": west}, "REQUIRED_FIELD", "user"),
+        ({"former_team": east}, "REQUIRED_FIELD", "successor"),
+        ({"former_team": east, "successor_team": east}, "SUCCESSOR_IS_TEAM", "successor_team"),
+        ({"former_team": east, "user": ada.name, "successor_team": west}, "INVALID_FIELD", "former_team"),
+        (
+            {"former_team": east, "successor": ada.name, "successor_team": west},
+            "INVALID_FIELD", "successor_team",
+        ),
+        ({"user": ada.name, "successor_team": west}, "INVALID_FIELD", "successor_team"),
+        ({"former_team": nowhere, "successor_team": west}, "REFERENCE_NOT_FOUND", "former_team"),
+        ({"former_team": east, "successor_team": nowhere}, "REFERENCE_NOT_FOUND", "successor_team"),
+    ):  # fmt: skip
+        _, found, named = await refusal(create(**fields))
+        assert (found, named) == (reason, [f"handover.{at_fault}"])

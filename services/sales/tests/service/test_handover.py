@@ -9,7 +9,8 @@ from crm.sales.v1 import opportunity_pb2, opportunity_pb2_grpc, product_pb2, pro
 from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.feed.events import Event
-from crmkit.handover import HANDOVER, Run, begin
+from crmkit.handover import begin
+from crmkit.handover_run import HANDOVER, Run
 from crmkit.ids import uuid7
 from crmkit.statements import compile_statement
 from crmkit.testing import eventually
@@ -46,11 +47,15 @@ async def hand_over(
     sales: ServiceUnderTest, user: Person, successor: Person, boss: Person
 ) -> tuple[Any, UUID]:
     """Hands over; answers how it stands when it has ended, and its id."""
-    id_ = uuid7()
+    return await run_to_end(sales, Run(uuid7(), 0, user.id, successor.id, boss.name, "QUEUED"))
+
+
+async def run_to_end(sales: ServiceUnderTest, run: Run) -> tuple[Any, UUID]:
+    id_ = run.id
     async with sales.database.transaction() as tx:
         call = new_call(sales.running.home, service_principal("sales"), tx)
         for _ in range(2):  # a repeat promises nothing new
-            await begin(call, Run(id_, 0, user.id, successor.id, boss.name, "QUEUED"))
+            await begin(call, run)
 
     async def ended() -> Any:
         row = await sales.database.fetch_one(STAND, {"id": id_})
@@ -133,3 +138,59 @@ async def test_nobody_hands_over_to_who_may_not_sign_in(sales: ServiceUnderTest)
     stand, _ = await hand_over(sales, ada, bob, boss)
     assert stand[0] == "FAILED"
     assert (await get(sales, boss, mine)).owner == ada.name
+
+
+# -- of a team
+
+
+async def test_a_team_that_ends_gives_its_records_to_another(sales: ServiceUnderTest) -> None:
+    """INVARIANT: those of the team, whoever has them, also in the trash, once each; their owners stay, and
+    records of teams below, and what is everybody's, are not touched."""
+    boss = await sales.person("*")
+    east, west = await sales.team(), await sales.team()
+    below = await sales.team(parent=east)
+    ada, bob = [await sales.person("*", team=east) for _ in range(2)]
+    eve = await sales.person("*", team=below)
+    mine = [*await create(sales, ada, 3), *await create(sales, bob, 2)]
+    theirs = await create(sales, eve)
+    delete = opportunity_pb2.DeleteOpportunityRequest(name=mine[0])
+    await stub(sales).DeleteOpportunity(delete, metadata=ada.metadata)
+    run = Run(uuid7(), 0, None, None, boss.name, "QUEUED", former_team=east, successor_team=west)
+    stand, id_ = await run_to_end(sales, run)
+    assert tuple(stand) == ("SUCCEEDED", 5, 5, 0, None)
+    for index, name in enumerate(mine):
+        record = await get(sales, boss, name)
+        owner = ada if index < 3 else bob
+        assert (record.owner, record.team) == (owner.name, f"teams/{west}")
+        last = (await sales.events(name, count=3 if index == 0 else 2))[-1]
+        assert (last.team, list(last.message.changed_fields)) == (west, ["team"])
+        assert last.correlation_id == f"handovers/{id_}"
+    assert (await get(sales, boss, theirs[0])).team == f"teams/{below}"
+
+
+async def test_a_team_that_ends_gives_its_records_to_a_person(sales: ServiceUnderTest) -> None:
+    """They are the successor's, in the successor's team, also those that were the successor's already."""
+    boss, east, west = await sales.person("*"), await sales.team(), await sales.team()
+    ada, bob = [await sales.person("*", team=east) for _ in range(2)]
+    mine = [*await create(sales, ada, 2), *await create(sales, bob)]
+    move = sa.text("UPDATE known_user SET team = :team WHERE id = :id").bindparams(
+        sa.bindparam("team", type_=sa.Uuid), sa.bindparam("id", type_=sa.Uuid)
+    )
+    await sales.database.execute(compile_statement(move), {"team": west, "id": bob.id})
+    await sales.running.home.rights.reload()
+    run = Run(uuid7(), 0, None, bob.id, boss.name, "QUEUED", former_team=east)
+    stand, _ = await run_to_end(sales, run)
+    assert tuple(stand) == ("SUCCEEDED", 3, 3, 0, None)
+    for name in mine:
+        record = await get(sales, boss, name)
+        assert (record.owner, record.team) == (bob.name, f"teams/{west}")
+
+
+async def test_records_go_to_no_team_that_is_no_more(sales: ServiceUnderTest) -> None:
+    boss, east = await sales.person("*"), await sales.team()
+    ada = await sales.person("*", team=east)
+    (mine,) = await create(sales, ada)
+    run = Run(uuid7(), 0, None, None, boss.name, "QUEUED", former_team=east, successor_team=uuid7())
+    stand, _ = await run_to_end(sales, run)
+    assert (stand[0], stand[4]) == ("FAILED", "There is no such team any more.")
+    assert (await get(sales, boss, mine)).team == f"teams/{east}"

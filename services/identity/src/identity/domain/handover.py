@@ -1,4 +1,4 @@
-"""Hand-overs: what belongs to somebody who leaves becomes somebody else's."""
+"""Hand-overs: what belongs to somebody who leaves, or to a team that ends, becomes somebody else's."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,15 +26,29 @@ class Part:
 class Handover(Record):
     """From whom, to whom, and how far each service has come."""
 
-    user: UUID
-    successor: UUID
+    user: UUID | None = None
+    successor: UUID | None = None
+    former_team: UUID | None = None
+    successor_team: UUID | None = None
     state: str = "RUNNING"
     parts: list[Part] = field(default_factory=list)
     end_time: datetime | None = None
 
     def check(self) -> None:
-        """Raises InvalidArgument `SUCCESSOR_IS_USER`."""
-        if self.user == self.successor:
+        """Checks from whom and to whom.
+
+        Raises:
+            InvalidArgument: `REQUIRED_FIELD`, `SUCCESSOR_IS_USER`, `SUCCESSOR_IS_TEAM`, or both are named.
+        """
+        _one_of(self, "user", "former_team")
+        _one_of(self, "successor", "successor_team")
+        if self.user is not None and self.successor_team is not None:
+            msg = "A person's records go to a person, whose team counts then."
+            raise InvalidArgument(msg, field="handover.successor_team")
+        if self.former_team is not None and self.former_team == self.successor_team:
+            msg = "A team does not succeed itself; name another."
+            raise InvalidArgument(msg, reason="SUCCESSOR_IS_TEAM", field="handover.successor_team")
+        if self.user is not None and self.user == self.successor:
             msg = "Nobody succeeds themselves; name somebody else."
             raise InvalidArgument(msg, reason="SUCCESSOR_IS_USER", field="handover.successor")
 
@@ -47,6 +61,16 @@ class Handover(Record):
         if states <= _ENDED:
             self.state = "FAILED" if "FAILED" in states else "SUCCEEDED"
             self.end_time = now
+
+
+def _one_of(handover: Handover, one: str, other: str) -> None:
+    named = [name for name in (one, other) if getattr(handover, name) is not None]
+    if not named:
+        msg = f"handover.{one} or handover.{other} is required."
+        raise InvalidArgument(msg, reason="REQUIRED_FIELD", field=f"handover.{one}")
+    if len(named) > 1:
+        msg = f"Either handover.{one} or handover.{other} is named, not both."
+        raise InvalidArgument(msg, field=f"handover.{other}")
 
 
 def successor_not_active() -> FailedPrecondition:

@@ -8,7 +8,7 @@ from crm.identity.v1 import handover_pb2
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.collection import Collection
-from crmkit.handover import Run
+from crmkit.handover_run import Run
 from crmkit.statements import TEXT, TIMESTAMP, record_table
 from identity.domain.handover import Handover, Part, successor_not_active
 from identity.storage.schema import IDENTITY, unlimited
@@ -19,8 +19,10 @@ _PROGRESSED = ".handover.progressed"
 handovers = record_table(
     "handovers",
     IDENTITY,
-    sa.Column("user", sa.Uuid, nullable=False),
-    sa.Column("successor", sa.Uuid, nullable=False),
+    sa.Column("user", sa.Uuid),
+    sa.Column("successor", sa.Uuid),
+    sa.Column("former_team", sa.Uuid),
+    sa.Column("successor_team", sa.Uuid),
     sa.Column("state", TEXT, nullable=False),
     sa.Column("parts", JSONB, nullable=False),
     sa.Column("end_time", TIMESTAMP),
@@ -38,9 +40,10 @@ async def _begin(call: Call, after: Handover, before: Handover | None) -> None:
     """The successor may sign in, and cannot be deactivated meanwhile."""
     if before is not None:
         return
-    successor = await user_held_still(call.tx, after.successor)
-    if successor is None or not successor.may_sign_in:
-        raise successor_not_active()
+    if after.successor is not None:
+        successor = await user_held_still(call.tx, after.successor)
+        if successor is None or not successor.may_sign_in:
+            raise successor_not_active()
     after.parts = [Part(service=name) for name in taking_part()]
 
 
