@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1735"
-down_revision = "2026_11_25_1600"
+revision = "2026_11_25_1721"
+down_revision = "2026_11_25_1720"
 branch_labels = None
 depends_on = None
 

@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1735"
-down_revision = "2026_11_25_1700"
+revision = "2026_11_25_1654"
+down_revision = "2026_11_25_1653"
 branch_labels = None
 depends_on = None
 

@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1735"
-down_revision = "2026_11_25_1650"
+revision = "2026_11_25_1702"
+down_revision = "2026_11_25_1701"
 branch_labels = None
 depends_on = None
 
