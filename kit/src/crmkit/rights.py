@@ -63,6 +63,7 @@ class Rights:
     on_change: list[Callable[[], None]] = field(default_factory=list)
     _principals: dict[UUID, Principal] = field(default_factory=dict)
     _reloaded: asyncio.Event = field(default_factory=asyncio.Event)
+    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def complete(self) -> bool:
         """True once there is somebody who could sign in: identity's feed has been read."""
@@ -114,7 +115,11 @@ class Rights:
         return frozenset(found)
 
     async def reload(self) -> None:
-        """Reads everything anew."""
+        """Reads everything anew, one after the other: what was read first is not what counts last."""
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         rows = {name: await self.database.fetch_all(read) for name, read in _READ.items()}
         self.users = {
             row[0]: KnownUser(row[1], tuple(row[2]), row[3]) for row in rows["known_user"]
