@@ -47,6 +47,7 @@ class EventMaker:
             "correlation_id": "",
             "causation_id": "",
             "traceparent": "",
+            "event_index": 0,
             **attributes,
         }
         return OutboxEvent(
@@ -55,7 +56,6 @@ class EventMaker:
             routing_key=routing_key,
             subject=subject,
             subject_version=self.versions[subject],
-            event_index=0,
             payload=message.SerializeToString(deterministic=True),
             **values,
         )

@@ -10,6 +10,7 @@ from customer.rpc.account import AccountService
 from customer.rpc.appointment import AppointmentService
 from customer.rpc.consent import ConsentService
 from customer.rpc.contact import ContactService
+from customer.rpc.customer_view import CustomerViewService
 from customer.rpc.duplicate import DuplicateSetService
 from customer.rpc.duplicate_scan import DuplicateScanService
 from customer.rpc.interaction import InteractionService
@@ -23,6 +24,8 @@ from customer.storage.customer_pool import CUSTOMER_POOLS
 from customer.storage.duplicate import DUPLICATE_SETS
 from customer.storage.interaction import INTERACTIONS
 from customer.storage.task import TASK_TIME, TASKS
+from customer.usecases.read_past import JOB as READ_PAST
+from customer.usecases.read_past import read_past
 from customer.usecases.reclaim_account import (
     HOUR,
     RECLAIM,
@@ -54,6 +57,7 @@ SERVICE = Service(
         "crm.customer.v1.AccountService": AccountService(),
         "crm.customer.v1.ConsentService": ConsentService(),
         "crm.customer.v1.ContactService": ContactService(),
+        "crm.customer.v1.CustomerViewService": CustomerViewService(),
         "crm.customer.v1.AppointmentService": AppointmentService(),
         "crm.customer.v1.DuplicateScanService": DuplicateScanService(),
         "crm.customer.v1.DuplicateSetService": DuplicateSetService(),
@@ -69,6 +73,7 @@ SERVICE = Service(
         HOUR: begin_hour,
         SCAN: scan_for_pools,
         RECLAIM: reclaim_account,
+        READ_PAST: read_past,
         DUPLICATE_SCAN: scan_for_duplicates,
     },
     loops=[watch_for_duplicates],

@@ -3,6 +3,7 @@
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
+from customer.messaging import timeline
 from customer.storage.account import ACCOUNTS
 from customer.storage.touch import touch_by_opportunity
 
@@ -24,15 +25,16 @@ async def on_opportunity_won(event: Event, call: Call) -> None:
 async def on_opportunity(event: Event, call: Call) -> None:
     """An opportunity that is begun, moved or ended: something happens with its account."""
     past = event.routing_key.rpartition(".")[2]
-    if past not in _TOUCHING or not event.message.opportunity.account:
-        return
     name: str = event.message.opportunity.account
-    account = parse_name(name, collection="accounts", field="account")
-    await touch_by_opportunity(call, account, event.effective_time)
+    if past in _TOUCHING and name:
+        account = parse_name(name, collection="accounts", field="account")
+        await touch_by_opportunity(call, account, event.effective_time)
+    await timeline.record_changed(event, call)
 
 
 _TOUCHING = frozenset({"created", "stage_changed", "won", "lost", "reopened"})
 HANDLERS = {
+    **timeline.HANDLERS,
     "sales.opportunity.won": on_opportunity_won,
     "sales.opportunity.*": on_opportunity,
 }

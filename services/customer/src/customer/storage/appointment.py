@@ -50,6 +50,18 @@ appointments = record_table(
     sa.Index("ix_appointments_participants", "participants", postgresql_using="gin"),
     sa.Index("ix_appointments_related", "related", postgresql_using="gin"),
     sa.Index(
+        "ix_appointments_related_planned",
+        "related",
+        postgresql_using="gin",
+        postgresql_where=sa.text("state = 'PLANNED'"),
+    ),
+    sa.Index(
+        "ix_appointments_participants_planned",
+        "participants",
+        postgresql_using="gin",
+        postgresql_where=sa.text("state = 'PLANNED'"),
+    ),
+    sa.Index(
         "ix_appointments_interaction",
         "interaction",
         postgresql_where=sa.text("interaction IS NOT NULL"),

@@ -45,7 +45,7 @@ consents = record_table(
 )
 
 # As `Consent.rank`.
-_HIGHEST_FIRST = (
+HIGHEST_FIRST = (
     consents.c.effective_time.desc(),
     consents.c.create_time.desc(),
     (consents.c.decision == "WITHDRAWN").desc(),
@@ -66,7 +66,7 @@ _DECIDING = compile_statement(
     sa.select(*_key, consents.c.effective_time, consents.c.create_time, consents.c.decision, consents.c.id)
     .ext(distinct_on(*_key))
     .where(consents.c.contact == sa.any_(_IDS))
-    .order_by(*_key, *_HIGHEST_FIRST)
+    .order_by(*_key, *HIGHEST_FIRST)
 )  # fmt: skip
 _BY = sa.bindparam("by", type_=TIMESTAMP)
 _DID_NOT_WANT_CALLS = compile_statement(
@@ -237,7 +237,7 @@ _state = (
             consents.c.purpose == sa.bindparam("purpose", type_=TEXT),
         ),
     )
-    .order_by(consents.c.channel, consents.c.purpose, *_HIGHEST_FIRST)
+    .order_by(consents.c.channel, consents.c.purpose, *HIGHEST_FIRST)
 )
 _STATE = compile_statement(_state)
 

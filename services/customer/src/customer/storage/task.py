@@ -36,6 +36,12 @@ tasks = record_table(
     sa.Index("ix_tasks_owner_due_time", "owner", "due_time", "id"),
     sa.Index("ix_tasks_due_time", "due_time", "id"),
     sa.Index("ix_tasks_related", "related", postgresql_using="gin"),
+    sa.Index(
+        "ix_tasks_related_unfinished",
+        "related",
+        postgresql_using="gin",
+        postgresql_where=sa.text("state IN ('OPEN', 'IN_PROGRESS')"),
+    ),
     sa.Index("ix_tasks_closer", "closer", "close_time", postgresql_where=sa.text("state = 'DONE'")),
 )
 
