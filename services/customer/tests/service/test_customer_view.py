@@ -29,6 +29,7 @@ from crmkit.ids import uuid7
 from crmkit.testing.harness import details_of
 from crmkit.testing.postgres import TestServer
 
+from .test_customer_pool import claim, make_pool, release
 from .timelines import DAY, START, Kind, Watched, changed, opportunity, ticket, watched_service
 
 ALL = "*"
@@ -144,6 +145,20 @@ async def test_what_was_planned_done_allowed_and_decided_here_is_in_it(watched: 
     assert not view.HasField("next_task")
     (person,) = view.people
     assert (person.contact, person.primary) == (contact, True)
+
+
+async def test_an_account_that_changes_hands_says_so(watched: Watched) -> None:
+    """Given to a pool, claimed from it, given to somebody else."""
+    ada, customer = await watched.customer.person(ALL), watched.customer
+    account = await watched.account(ada)
+    pool = (await make_pool(customer, ada, f"East {uuid7()}")).name
+    await release(customer, ada, account, pool)
+    await claim(customer, ada, account)
+    page = await watched.timeline(ada, account)
+    assert [(Kind.Name(e.kind), dict(e.data)) for e in page.entries] == [
+        ("ACCOUNT_CLAIMED", {"owner": ada.name, "pool": pool}),
+        ("ACCOUNT_POOLED", {"previous_owner": ada.name, "pool": pool}),
+    ]
 
 
 async def test_the_page_adds_up_what_sales_and_support_have(watched: Watched) -> None:
