@@ -63,6 +63,10 @@ def import_file(
     encoding: Annotated[
         str, typer.Option(help="Of CSV that is not UTF-8: windows-1252, gb18030 …")
     ] = "",
+    source: Annotated[
+        str,
+        typer.Option(help="The system that the file comes from: the organisation may rank them."),
+    ] = "",
     errors: Annotated[
         Path | None,
         typer.Option(
@@ -109,6 +113,7 @@ def import_file(
             "validate_only": dry_run,
             "sheet": sheet,
             "encoding": encoding,
+            "source": source,
         }
         outcome = _run(Api(), service, file, body, errors, proposals=proposals)
     except (ApiError, OSError) as error:

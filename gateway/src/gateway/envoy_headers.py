@@ -32,12 +32,14 @@ _FORWARDED = (
     "tracestate",
     "user-agent",
     "x-request-id",
+    "x-source",
     ORIGINAL_PATH,
 )
 # Header → what its value must look like.
 _SYNTAX = {
     "grpc-timeout": "[0-9]{1,8}[HMSmun]",
     "grpc-encoding": "identity|gzip|deflate",
+    "x-source": "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}",
 }
 
 _MUTATION = "type.googleapis.com/envoy.extensions"

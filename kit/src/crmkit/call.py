@@ -73,6 +73,7 @@ class Call:
         causation_id: The event, or the bulk action, that caused this work, if any.
         traceparent: W3C trace context of this work, for what it causes.
         imported: True while an import writes: automations stay quiet.
+        source: The system that the values come from; empty for people and where nobody says.
         restoring: True while a record gets old values back: what rules had made of them comes along.
         method: The RPC being answered; None while applying events or running jobs.
         metadata: The request's metadata, lower-case keys.
@@ -90,6 +91,7 @@ class Call:
     causation_id: str = ""
     traceparent: str = ""
     imported: bool = False
+    source: str = ""
     restoring: bool = False
     method: Method | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -33,6 +33,8 @@ class Organization:
     format_locale: str = "en-GB"
     trash_retention_days: int = 30
     number_patterns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    source_precedence: Mapping[str, str] = field(default_factory=dict, hash=False)
+    shared_email_policy: str = "ALLOWED"
 
     @property
     def zone(self) -> ZoneInfo:

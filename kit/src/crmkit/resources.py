@@ -17,6 +17,7 @@ from crmkit.fieldmask import masked_fields
 from crmkit.names import parse_name
 from crmkit.paging import page_size
 from crmkit.sensitive import hidden, refuse_hidden
+from crmkit.sources import refuse_outranked
 from crmkit.trash import purge
 
 _CUSTOM = "custom_fields"
@@ -180,6 +181,7 @@ def set_fields(
 
     Raises:
         PermissionDenied: `FIELD_HIDDEN`: a field is named that the caller does not see.
+        FailedPrecondition: `SOURCE_OUTRANKED`: a value stands against the caller's source.
     """
     unseen = hidden(call.principal, collection.contract, entity.owner, entity.team)
     if unseen and list(request.update_mask.paths) == ["*"]:  # everything that the caller sees
@@ -188,6 +190,7 @@ def set_fields(
         values = {n: v for n, v in values.items() if n not in unseen or n in populated}
     refuse_hidden(collection.contract, values, unseen)
     for name, value in values.items():
+        refuse_outranked(call, collection, entity, name, value)
         set_field(collection, entity, name, value)
 
 

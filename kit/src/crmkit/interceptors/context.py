@@ -65,6 +65,7 @@ def call_of(method: Method, context: Any, home: Home) -> Call:
         tx=Transaction(home.database),
         correlation_id=metadata.get("x-request-id", "")[:100] or str(uuid7()),
         traceparent=metadata.get("traceparent", "")[:100],
+        source=metadata.get("x-source", "")[:63],
         method=method,
         metadata=metadata,
     )

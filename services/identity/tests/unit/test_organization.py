@@ -72,3 +72,32 @@ def test_contrast_is_that_of_wcag(color: str, contrast: float) -> None:
 @pytest.mark.parametrize("pattern", ["Q-{year}-{number:5}", "{number}", "R{month}/{year}/{number}"])
 def test_a_number_pattern_has_the_number_once(pattern: str) -> None:
     settings(number_patterns={"quote": pattern}).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("accounts.phones", "user > sap > import"),
+        ("contacts.*", "user"),
+    ],
+)
+def test_an_order_of_sources_is_taken(name: str, order: str) -> None:
+    settings(source_precedence={name: order}).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("phones", "user > sap"),
+        ("accounts.phones.number", "user"),
+        ("accounts.*", ""),
+        ("accounts.*", "user > user"),
+        ("accounts.*", "user >> sap"),
+        ("accounts.*", "a b"),
+    ],
+)
+def test_an_order_that_says_nothing_certain_is_refused(name: str, order: str) -> None:
+    """INVARIANT: the entry at fault is named."""
+    with pytest.raises(InvalidArgument) as refused:
+        settings(source_precedence={name: order}).check()
+    assert refused.value.violations[0].field == f"organization.source_precedence[{name}]"

@@ -21,6 +21,7 @@ from crmkit.ids import uuid7_of
 from crmkit.interceptors.errors import failure_of
 from crmkit.resources import set_field
 from crmkit.sensitive import hidden_in
+from crmkit.sources import IMPORT, outranked
 from crmtransfer.imports import rejected, runs
 from crmtransfer.imports.duplicates import Identity, Match, alone, identity, matches
 from crmtransfer.imports.lookups import Lookups
@@ -67,6 +68,7 @@ class Work:
             tx=tx,
             correlation_id=self.run.name,
             imported=True,
+            source=self.run.specification.source or IMPORT,
             method=standard_rpc(self.collection, self.collection.made_by),
             state={"confirmed_references": self.lookups.ids},
         )
@@ -293,7 +295,9 @@ async def _update(work: Work, call: Call, candidate: _Candidate) -> bool:
     try:
         entity = await collection.for_change(call, candidate.match.id)
         for name, value in candidate.values.items():
-            if name in collection.codec.writable:
+            if name in collection.codec.writable and not _stands(
+                work, call, candidate, entity, name
+            ):
                 set_field(collection, entity, name, value)
         entity.check()
         _, row_before = call.state[entity.id]
@@ -304,6 +308,15 @@ async def _update(work: Work, call: Call, candidate: _Candidate) -> bool:
         candidate.fail(work.mapper, failure)
         return False
     return bool(changed)
+
+
+def _stands(work: Work, call: Call, candidate: _Candidate, entity: Any, name: str) -> bool:
+    """True if a field keeps its value, since its source stands against the file's; says so in the row."""
+    holder = outranked(call, work.collection.name, entity, name)
+    if holder and getattr(candidate.entity, name) != getattr(entity, name):
+        msg = f"{name} comes from {holder}, which the organisation lets stand."
+        candidate.draft.note(name, "SOURCE_OUTRANKED", msg, WARNING)
+    return bool(holder)
 
 
 async def _refuse(work: Work, row: FileRow, error: Exception) -> None:

@@ -119,6 +119,7 @@ class ImportService:
             validate_only=wanted.validate_only,
             sheet=wanted.sheet,
             encoding=encodings.checked(wanted.encoding, "import.encoding"),
+            source=wanted.source,
         )
         await rejected.delete_old(call.home.database, call.now)
         run = runs.new_run(uuid7(), call.principal, upload, specification, call.now)

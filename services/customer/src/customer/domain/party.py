@@ -11,6 +11,7 @@ from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
 from crmkit.organization import time_zones
 from customer.domain.phones import is_number, normalise_phones
+from customer.domain.quality import quality_issues
 from customer.domain.values import (
     Address,
     EmailAddress,
@@ -39,7 +40,9 @@ class Party(Record):
     """Somebody we deal with or speak to."""
 
     noun = "party"  # in paths of errors
-    derived = frozenset({"sort_name", "completeness", "missing_fields"})
+    derived = frozenset(
+        {"sort_name", "completeness", "missing_fields", "quality_issues", "field_sources"}
+    )
     emails: list[EmailAddress] = field(default_factory=list)
     phones: list[PhoneNumber] = field(default_factory=list)
     addresses: list[Address] = field(default_factory=list)
@@ -54,6 +57,8 @@ class Party(Record):
     important_dates: list[ImportantDate] = field(default_factory=list)
     completeness: int | None = None
     missing_fields: list[str] = field(default_factory=list)
+    quality_issues: list[str] = field(default_factory=list)
+    field_sources: dict[str, str] = field(default_factory=dict)
 
     def in_step(self) -> dict[str, Any]:
         """What a private person's account and contact have in common."""
@@ -92,13 +97,14 @@ class Party(Record):
         self.missing_fields = self.missing_fields or []
 
     def rate(self, expected: Mapping[str, Any]) -> None:
-        """Says how complete the record is.
+        """Says how complete the record is, and what of it is to be repaired.
 
         Args:
             expected: The fields that a complete record of this kind has, and what they hold.
         """
         missing = [name for name, value in expected.items() if not value]
         self.missing_fields = missing
+        self.quality_issues = quality_issues(self)
         self.completeness = round(100 * (len(expected) - len(missing)) / len(expected))
 
     def numbers(self) -> list[PhoneNumber]:

@@ -17,6 +17,7 @@ class EmailAddress:
     label: str = ""
     verified: bool | None = None
     primary: bool | None = None
+    bounced: bool | None = None
 
 
 @dataclass
@@ -57,6 +58,7 @@ def normalise_emails(emails: list[EmailAddress], path: str) -> None:
     for email in emails:
         email.address = email.address.strip().lower()
         email.verified = email.verified or None
+        email.bounced = email.bounced or None
     _keep_once(emails, ("address",))
     settle_primary(emails, path)
 
@@ -108,6 +110,7 @@ def _keep_once(points: list[Any], same: tuple[str, ...]) -> None:
             first.primary = first.primary or point.primary
             if isinstance(point, EmailAddress):
                 first.verified = first.verified or point.verified
+                first.bounced = first.bounced or point.bounced
     points[:] = kept.values()
 
 

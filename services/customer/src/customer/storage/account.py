@@ -105,6 +105,7 @@ async def settle_account(call: Call, after: Account, before: Account | None) -> 
     if before is None or after.phones != before.phones:
         after.settle_points(call.organization.region_code)
         after.rate_as_account()
+    await ACCOUNTS.hint_at_shared_emails(call, after)
     if before is None and after.has_credit:  # an import brings it along
         call.principal.require(ACCOUNTS.permission("setCredit"))
     if not after.customer_number:

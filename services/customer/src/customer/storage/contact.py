@@ -67,6 +67,7 @@ async def settle_contact(call: Call, after: Contact, before: Contact | None) -> 
         after.follow(before)
     after.settle_accounts(before)
     after.rate_as_person()
+    await CONTACTS.hint_at_shared_emails(call, after)
 
 
 class Contacts(Parties[Contact]):

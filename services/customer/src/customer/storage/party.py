@@ -9,8 +9,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.sources import is_noted, settled
 from crmkit.statements import TEXT, compile_statement
 from customer.domain.party import Party
+from customer.domain.quality import SHARED_EMAIL
 from customer.storage.schema import CUSTOMER
 
 P = TypeVar("P", bound=Party)
@@ -33,6 +35,9 @@ def party_columns(table: str) -> list[sa.schema.SchemaItem]:
         sa.Column("important_dates", JSONB, nullable=False, server_default=sa.text("'[]'")),
         sa.Column("completeness", sa.Integer),
         sa.Column("missing_fields", ARRAY(TEXT), nullable=False, server_default=sa.text("'{}'")),
+        sa.Column("quality_issues", ARRAY(TEXT), nullable=False, server_default=sa.text("'{}'")),
+        sa.Column("field_sources", JSONB, nullable=False, server_default=sa.text("'{}'")),
+        sa.Index(f"ix_{table}_quality_issues", "quality_issues", postgresql_using="gin"),
         sa.Index(f"ix_{table}_sort_name", "sort_name", "id"),
         *(
             sa.Index(
@@ -90,28 +95,65 @@ class Parties(Collection[P]):
                 ids.c.system == sa.bindparam("system"), ids.c.value == sa.bindparam("value")
             )
         )
+        address = sa.func.unnest(sa.bindparam("addresses", type_=ARRAY(sa.Text)))
+        wanted = address.column_valued("wanted")
+        same = sa.func.jsonb_build_array(
+            sa.func.jsonb_build_object(sa.literal_column("'address'"), wanted)
+        )
+        self._shared = compile_statement(
+            sa.select(self.table.c.id)
+            .where(
+                sa.type_coerce(self.table.c.emails, JSONB).contains(same),
+                self.table.c.id != sa.bindparam("id", type_=sa.Uuid),
+                self.table.c.delete_time.is_(None),
+            )
+            .limit(1)
+        )
         own = self.table.c.external_id == sa.bindparam("value")
         self._find_own = compile_statement(sa.select(self.table.c.id).where(own))
 
     async def insert(self, call: Call, entity: P) -> P:
         """Stores a new record and what other systems call it."""
+        self._note_sources(call, [entity])
         entity = await super().insert(call, entity)
         await self._keep_ids(call, [entity])
         return entity
 
     async def insert_many(self, call: Call, entities: Sequence[P]) -> None:
         """Stores many new records and what other systems call them."""
+        self._note_sources(call, entities)
         await super().insert_many(call, entities)
         await self._keep_ids(call, entities)
 
     async def save(self, call: Call, entity: P, kind: str = "updated") -> P:
         """Stores a record's next version and what other systems call it now."""
-        before = call.state[entity.id][0]
+        before, row_before = call.state[entity.id]
+        if is_noted(call) or entity.field_sources:
+            changed = self.codec.changed_fields(row_before, self.codec.to_row(entity))
+            named = self.codec.writable.intersection(changed)
+            entity.field_sources = settled(call, entity.field_sources, named)
         entity = await super().save(call, entity, kind)
         if entity.external_ids != before.external_ids:
             await call.tx.execute(self._forget, {"record": entity.id})
             await self._keep_ids(call, [entity])
         return entity
+
+    def _note_sources(self, call: Call, entities: Sequence[P]) -> None:
+        """Says of new records where their values come from, where that counts or has a name."""
+        if not is_noted(call):
+            return
+        for entity in entities:
+            filled = [name for name in self.codec.writable if getattr(entity, name, None)]
+            entity.field_sources = settled(call, {}, filled)
+
+    async def hint_at_shared_emails(self, call: Call, entity: P) -> None:
+        """Where the organisation wants it, says of a record that another has one of its e-mail addresses."""
+        if call.organization.shared_email_policy != "HINTED" or not entity.emails:
+            return
+        addresses = [email.address for email in entity.emails]
+        row = await call.tx.fetch_one(self._shared, {"id": entity.id, "addresses": addresses})
+        if row is not None and SHARED_EMAIL not in entity.quality_issues:
+            entity.quality_issues = [*entity.quality_issues, SHARED_EMAIL]
 
     async def by_external_id(self, call: Call, system: str, value: str) -> P:
         """The record that a system knows by an identifier, within the caller's scope; raises NotFound."""

@@ -19,6 +19,8 @@ _LANGUAGE = re.compile(
     r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"
 )
 _PLACEHOLDER = re.compile(r"\{(year|month|number(?::([1-9]))?)\}")
+_FIELD = re.compile(r"[a-z][A-Za-z]*\.(\*|[a-z][a-z0-9_]*)")
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NUMBERED = re.compile(r"[a-z][a-z_]*")
 
 
@@ -46,6 +48,8 @@ class Organization(Record):
     number_patterns: dict[str, str] = field(default_factory=dict)
     trash_retention_days: int = 30
     logo_uri: str | None = None
+    source_precedence: dict[str, str] = field(default_factory=dict)
+    shared_email_policy: str = "ALLOWED"
 
     def show_logo(self, digest: str) -> None:
         """The logo is the picture of this digest, for everybody who shows it."""
@@ -66,6 +70,8 @@ class Organization(Record):
                 _check_color(color, f"organization.brand_colors.{name}")
         for resource, pattern in self.number_patterns.items():
             _check_pattern(resource, pattern)
+        for name, order in (self.source_precedence or {}).items():
+            _check_precedence(name, order)
 
 
 def check_time_zone(name: str) -> None:
@@ -106,3 +112,14 @@ def _check_pattern(resource: str, pattern: str) -> None:
     if len(numbers) != 1 or "{" in rest or "}" in rest or not _NUMBERED.fullmatch(resource):
         msg = f"{path} must hold {{number}} once, and of the others only {{year}} and {{month}}."
         raise InvalidArgument(msg, reason="INVALID_NUMBER_PATTERN", field=path)
+
+
+def _check_precedence(name: str, order: str) -> None:
+    path = f"organization.source_precedence[{name}]"
+    if not _FIELD.fullmatch(name):
+        msg = f"{path} must name a field such as accounts.phones, or all of them: accounts.*."
+        raise InvalidArgument(msg, field=path)
+    sources = [part.strip() for part in order.split(">")]
+    if len(set(sources)) < len(sources) or not all(map(_SOURCE.fullmatch, sources)):
+        msg = f"{path} must be an order of sources, each once, such as user > sap > import."
+        raise InvalidArgument(msg, field=path)

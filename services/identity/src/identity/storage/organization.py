@@ -25,6 +25,8 @@ organization = record_table(
     sa.Column("number_patterns", JSONB, nullable=False),
     sa.Column("trash_retention_days", sa.Integer, nullable=False),
     sa.Column("logo_uri", TEXT),
+    sa.Column("source_precedence", JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("shared_email_policy", TEXT, nullable=False, server_default="ALLOWED"),
 )
 
 # What every record has and a singleton does not show.

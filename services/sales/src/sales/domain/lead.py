@@ -35,6 +35,7 @@ class EmailAddress:
     label: str = ""
     verified: bool | None = None
     primary: bool | None = None
+    bounced: bool | None = None
 
 
 @dataclass
