@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "2026_11_25_1740"
-down_revision = "2026_11_25_1720"
+revision = "2026_11_25_1722"
+down_revision = "2026_11_25_1721"
 branch_labels = None
 depends_on = None
 
