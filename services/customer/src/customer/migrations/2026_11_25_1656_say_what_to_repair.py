@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "2026_11_25_1655"
-down_revision = "2026_11_25_1654"
+revision = "2026_11_25_1656"
+down_revision = "2026_11_25_1655"
 branch_labels = None
 depends_on = None
 
