@@ -8,10 +8,12 @@ import sqlalchemy as sa
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.date_pb2 import Date
 
+from crm.common.v1.comment_pb2 import Comment, CreateCommentRequest
 from crm.common.v1.contact_point_pb2 import Address, EmailAddress, PhoneNumber
 from crm.customer.v1 import (
     account_pb2,
     account_pb2_grpc,
+    comment_pb2_grpc,
     contact_pb2,
     contact_pb2_grpc,
     duplicate_pb2,
@@ -178,6 +180,17 @@ async def test_a_change_that_makes_records_differ_ends_their_set(
     get = duplicate_pb2.GetDuplicateSetRequest(name=one.name)
     left = await stub(customer).GetDuplicateSet(get, metadata=by.metadata)
     assert left.HasField("delete_time")
+
+
+async def test_what_is_said_about_a_record_is_no_change_of_it(customer: ServiceUnderTest) -> None:
+    """INVARIANT: the watch goes on, whatever the event log says of comments and followers."""
+    ada = await customer.person("*")
+    name = await contact(customer, ada, "Commented", "On")
+    comments = comment_pb2_grpc.CommentServiceStub(customer.channel)
+    request = CreateCommentRequest(parent=name, comment=Comment(text="Call them."))
+    await comments.CreateComment(request, metadata=ada.metadata)
+    await looked_at(customer)
+    assert not customer.running.failed
 
 
 async def test_a_third_record_joins_the_set_and_a_deleted_one_leaves_it(

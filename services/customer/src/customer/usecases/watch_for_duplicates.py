@@ -86,7 +86,8 @@ async def look_at_changes(home: Home) -> tuple[int, bool]:
         by_resource: defaultdict[str, list[UUID]] = defaultdict(list)
         for name in changed.subjects:
             resource, _, id_ = name.partition("/")
-            by_resource[resource].append(UUID(id_))
+            if "/" not in id_:  # what belongs to a record, such as a comment, is no change of it
+                by_resource[resource].append(UUID(id_))
         for resource, ids in by_resource.items():
             await find_duplicates(call, resource, ids)
         await advance(tx, changed.seq)
