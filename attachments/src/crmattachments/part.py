@@ -3,6 +3,7 @@
 from crmattachments.adding import Files
 from crmattachments.document_service import DocumentService
 from crmattachments.documents import EXPIRY_JOB
+from crmattachments.personal import FilesOfPeople
 from crmattachments.service import AttachmentService
 from crmkit.children.attached_files import REMOVAL_JOB
 from crmkit.service import Part, Service
@@ -21,4 +22,5 @@ def attachments(service: Service) -> Part:
             f"crm.{service.name}.v1.DocumentService": of_documents,
         },
         jobs={REMOVAL_JOB: of_files.remove, EXPIRY_JOB: of_documents.expire},
+        keeper=FilesOfPeople(),
     )

@@ -35,6 +35,7 @@ class Home:
         feed: Its own events, a `crmkit.feed.feed.Feed`.
         audit: Keeps an entry for the audit log, as `crmkit.audit.publish` does.
         handover: Tells how far this service's part of a hand-over is, as `crmkit.handover.publish` does.
+        personal: Where it keeps personal data, a `crmkit.personal.declaration.Personal`.
         consumed: Service → how far this process is with its events; empty where it does not consume.
     """
 
@@ -48,6 +49,7 @@ class Home:
     settings: Any = None
     audit: Any = None
     handover: Any = None
+    personal: Any = None
     consumed: dict[str, ConsumerStatus] = field(default_factory=dict)
     feed: Any = None
 

@@ -208,6 +208,15 @@ async def store_many(call: Call, resource: str, records: Sequence[Record]) -> No
         await call.tx.copy(_COPY, rows)
 
 
+async def forget_values(call: Call, resource: str, record: Record, before: Values) -> None:
+    """Removes the rows of values that a record has no longer as they were, also of deleted fields."""
+    after = record.custom_fields
+    gone = {i for i in before if before[i] != after.get(i)}
+    fields = [f.id for f in call.home.custom_fields.of(resource).all if f.field_id in gone]
+    if fields:
+        await call.tx.execute(_DELETE, {"record": record.id, "fields": fields})
+
+
 async def forget(tx: Transaction, record: UUID) -> None:
     """Removes the rows of a record that is no more."""
     await tx.execute(_FORGET, {"record": record})

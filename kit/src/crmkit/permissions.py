@@ -1,7 +1,8 @@
 """Which permissions a pattern gives: `sales.opportunities.win`, `sales.*`, `*`."""
 
-# What cannot be undone, and what decides on money, has to be named, or everything be given.
-_NAMED_ONLY = (".purge", ".setCredit")
+# What cannot be undone, what decides on money, and what reads beyond every scope, has to be named, or
+# everything be given.
+_NAMED_ONLY = (".purge", ".setCredit", ".erase", ".exportPersonalData")
 
 
 def gives(pattern: str, permission: str) -> bool:

@@ -136,10 +136,15 @@ async def append_many(call: Call, versions: Sequence[tuple[Any, OutboxEvent, Cha
 
 
 async def erase_personal(
-    executor: Executor, codec: Codec[Any], custom: ResourceFields, record: UUID
+    executor: Executor,
+    codec: Codec[Any],
+    custom: ResourceFields,
+    record: UUID,
+    also: Sequence[str] = (),
 ) -> None:
     """Removes personal values from a record's history; that they changed, when and by whom, stays."""
     fields = [name for name, f in codec.fields.items() if f.personal or f.personal_if]
+    fields += also
     fields += [f"{_CUSTOM}.{id_}" for id_ in custom.personal]
     await executor.execute(_ERASE, {"record": record, "fields": fields})
 

@@ -55,6 +55,9 @@ from crmkit.interceptors.chain import Surroundings, rpc_handler
 from crmkit.interceptors.context import Admission
 from crmkit.jobs import JobRunner
 from crmkit.lookup import LookupService
+from crmkit.personal import erasure
+from crmkit.personal.declaration import OWNER
+from crmkit.personal.service import PersonalDataService
 from crmkit.rights import Rights
 from crmkit.service import EventHandler, Service
 from crmkit.service_tokens import ServiceKeys
@@ -116,6 +119,7 @@ class RunningService:
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._parts = [part(service) for part in service.parts]
+        self.home.personal = service.keeps(self._parts)
 
     # -- starting
 
@@ -202,6 +206,7 @@ class RunningService:
         servicers: dict[str, Any] = {
             "crm.common.v1.FeedService": FeedService(self.feed),
             "crm.common.v1.LookupService": LookupService(collections),
+            "crm.common.v1.PersonalDataService": PersonalDataService(),
         }
         if collections:
             whose = {name: c.whose for name, c in collections.items()}
@@ -225,7 +230,12 @@ class RunningService:
         return min(RecordScope.ALL if found.contract.shared and scope else scope, found.event_scope)
 
     def _job_handlers(self) -> dict[str, Any]:
-        jobs = {handover.JOB: handover.hand_over, **self.service.jobs}
+        jobs = {
+            handover.JOB: handover.hand_over,
+            erasure.JOB: erasure.erase_and_confirm,
+            erasure.AGAIN: erasure.erase_again,
+            **self.service.jobs,
+        }
         for part in self._parts:
             jobs |= part.jobs
         return jobs
@@ -273,6 +283,7 @@ class RunningService:
             rights_events.HANDLERS,
             *([handover.HANDLERS] if self.service.collections else []),
             references.handlers(self.service.knows),
+            erasure.HANDLERS if self.service.name != OWNER else {},
             self.service.consumes,
         ]
         found: dict[str, list[EventHandler]] = defaultdict(list)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,14 @@ from crmkit.collection import Collection
 from crmkit.contract import Method
 from crmkit.errors import ContractError
 from crmkit.feed.events import Event
+from crmkit.personal.declaration import (
+    KEPT_BY_ALL,
+    LOOKED_THROUGH,
+    NOTHING_BY_ALL,
+    OWNER,
+    Keeper,
+    Personal,
+)
 from crmkit.resources import standard_method
 from crmkit.settings import ServiceSettings
 
@@ -23,10 +31,11 @@ Loop = Callable[[Home, asyncio.Event], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True)
 class Part:
-    """What a package beside the kit gives to a service: methods, and the jobs that they promise."""
+    """What a package beside the kit gives to a service: methods, their jobs, and what it keeps of people."""
 
     servicers: Mapping[str, Any]
     jobs: Mapping[str, JobHandler]
+    keeper: Keeper | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Service:
         settings: What it reads from the environment.
         audit: Keeps an entry for the audit log; identity is told of it if not said.
         handover: Notes how far a hand-over is here; identity is told of it if not said.
+        personal: Where it keeps personal data beside its records.
         loops: Run beside the server once it has started, until the event tells them to stop.
     """
 
@@ -57,6 +67,7 @@ class Service:
     parts: Sequence[Callable[["Service"], Part]] = ()
     on_first_start: Callable[[Call], Awaitable[None]] | None = None
     loops: Sequence[Loop] = ()
+    personal: Personal = field(default_factory=Personal)
     audit: Callable[[Call, Any], Awaitable[None]] | None = None
     handover: Callable[[Call, Any], Awaitable[None]] | None = None
     settings: type[ServiceSettings] = ServiceSettings
@@ -107,11 +118,22 @@ class Service:
                 found.append((method, function))
         return found
 
+    def keeps(self, parts: Sequence[Part]) -> Personal:
+        """Where it keeps personal data, all in all."""
+        own = self.personal
+        return replace(
+            own,
+            kept=(*KEPT_BY_ALL, *own.kept),
+            nothing=own.nothing | NOTHING_BY_ALL | LOOKED_THROUGH,
+            keepers=[part.keeper for part in parts if part.keeper is not None],
+        )
+
     def sources(self) -> set[str]:
-        """The services whose events it reads; identity's always, for rights."""
+        """The services whose events it reads; identity's for rights and customer's for erasures always."""
         known = contract.collections()
         return {
             "identity",
+            *({OWNER} - {self.name}),
             *(known[c].service for c in self.knows),
             *(routing_key.split(".")[0] for routing_key in self.consumes),
         }

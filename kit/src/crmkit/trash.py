@@ -142,6 +142,11 @@ async def purge_expired(
     return purged
 
 
+def _may_end(table: sa.Table) -> sa.ColumnElement[bool]:
+    """What is left of somebody who was erased is kept: it holds the proof of what they had allowed."""
+    return table.c.erase_time.is_(None) if "erase_time" in table.c else sa.true()
+
+
 async def _expired(
     home: Home, collection: Collection[Any], before: datetime
 ) -> AsyncIterator[UUID]:
@@ -149,7 +154,7 @@ async def _expired(
     key = sa.tuple_(table.c.delete_time, table.c.id)
     query = (
         sa.select(table.c.delete_time, table.c.id)
-        .where(table.c.delete_time < before)
+        .where(table.c.delete_time < before, _may_end(table))
         .order_by(table.c.delete_time, table.c.id)
         .limit(_AT_ONCE)
     )
@@ -173,7 +178,7 @@ async def _purge_expired_one(
     table = collection.table
     locked = (
         sa.select(*collection.codec.columns)
-        .where(table.c.id == id_, table.c.delete_time < before)
+        .where(table.c.id == id_, table.c.delete_time < before, _may_end(table))
         .with_for_update(skip_locked=True)  # another process purges it, or somebody restores it
     )
     try:

@@ -5,6 +5,7 @@ from crmtransfer.bulk.changes import Target
 from crmtransfer.bulk.service import BulkActionService
 from crmtransfer.exports.service import ExportService
 from crmtransfer.imports.service import ImportService
+from crmtransfer.personal import RunsAboutPeople
 
 
 def imports_and_exports(service: Service) -> Part:
@@ -16,6 +17,7 @@ def imports_and_exports(service: Service) -> Part:
     return Part(
         servicers={f"{package}.ImportService": imports, f"{package}.ExportService": exports},
         jobs={**imports.job_handlers(), **exports.job_handlers()},
+        keeper=RunsAboutPeople(),
     )
 
 

@@ -18,6 +18,7 @@ from identity.storage.api_key import API_KEYS
 from identity.storage.audit_entry import AUDIT_ENTRIES, keep
 from identity.storage.handover import HANDOVERS, note_own_part
 from identity.storage.identity_provider import IDENTITY_PROVIDERS
+from identity.storage.personal import PERSONAL
 from identity.storage.pick_list import PICK_LISTS
 from identity.storage.role import ROLES
 from identity.storage.team import TEAMS
@@ -59,4 +60,5 @@ SERVICE = Service(
     jobs={JOB: send_link, ROTATE: rotate_by_age, RETIRE: retire},
     settings=IdentitySettings,
     on_first_start=prepare,
+    personal=PERSONAL,
 )

@@ -7,6 +7,7 @@ from reporting.projections.handlers import HANDLERS
 from reporting.projections.rebuild import JOB, rebuild, rebuild_diverged
 from reporting.rpc.metric import MetricService
 from reporting.rpc.projection import ProjectionService
+from reporting.storage.personal import PERSONAL
 
 SERVICE = Service(
     name="reporting",
@@ -18,4 +19,5 @@ SERVICE = Service(
     consumes=HANDLERS,
     jobs={JOB: rebuild},
     loops=[rebuild_diverged],
+    personal=PERSONAL,
 )

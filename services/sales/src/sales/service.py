@@ -9,6 +9,7 @@ from sales.rpc.lead import LeadService
 from sales.rpc.opportunity import OpportunityService
 from sales.storage.lead import LEADS
 from sales.storage.opportunity import OPPORTUNITIES
+from sales.storage.personal import PERSONAL
 from sales.storage.pipeline import PIPELINES
 from sales.storage.product import PRODUCTS
 from sales.usecases.convert_lead import CONVERT_LEAD, convert_lead
@@ -25,4 +26,5 @@ SERVICE = Service(
     },
     jobs={CONVERT_LEAD: convert_lead},
     on_first_start=create_default_pipeline,
+    personal=PERSONAL,
 )

@@ -12,6 +12,7 @@ from workspace.rpc.webhook import WebhookService
 from workspace.rpc.webhook_delivery import WebhookDeliveryService
 from workspace.settings import WorkspaceSettings
 from workspace.storage.notification import NOTIFICATIONS
+from workspace.storage.personal import PERSONAL
 from workspace.storage.rule import RULES
 from workspace.storage.saved_view import SAVED_VIEWS
 from workspace.storage.webhook import WEBHOOKS
@@ -46,5 +47,6 @@ SERVICE = Service(
         TIDY: tidy,
     },
     on_first_start=promise_to_tidy,
+    personal=PERSONAL,
     settings=WorkspaceSettings,
 )
