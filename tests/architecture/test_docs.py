@@ -12,6 +12,7 @@ import pytest
 
 from crm_cli.services import NAMES, service
 from crmkit import contract, handover, rights_events
+from crmkit.personal import erasure
 from crmkit.service import Service
 
 from .documents import ROOT, block, blocks, code_words, documents, links, table_rows
@@ -124,7 +125,10 @@ def test_the_table_of_events_is_what_services_declare() -> None:
     rows = [row for row in table_rows(ROOT / "ARCHITECTURE.md") if row[-1] in {"done", "open"}]
     done = {(row[0].strip("`"), row[1]) for row in rows if row[-1] == "done"}
     declared = {(pattern, name) for name in NAMES for pattern in _declared(service(name))}
-    for_all = {(pattern, "all") for pattern in {**rights_events.HANDLERS, **handover.HANDLERS}}
+    for_all = {
+        (pattern, "all")
+        for pattern in {**rights_events.HANDLERS, **handover.HANDLERS, **erasure.HANDLERS}
+    }
     assert done == declared | for_all
 
 

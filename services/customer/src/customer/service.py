@@ -14,6 +14,7 @@ from customer.rpc.customer_view import CustomerViewService
 from customer.rpc.duplicate import DuplicateSetService
 from customer.rpc.duplicate_scan import DuplicateScanService
 from customer.rpc.interaction import InteractionService
+from customer.rpc.privacy import ErasureSubjectService, PrivacyService
 from customer.rpc.task import TaskService
 from customer.rpc.work_log import WorkLogService
 from customer.storage.account import ACCOUNTS
@@ -22,8 +23,12 @@ from customer.storage.consent import CONSENTS
 from customer.storage.contact import CONTACTS
 from customer.storage.customer_pool import CUSTOMER_POOLS
 from customer.storage.duplicate import DUPLICATE_SETS
+from customer.storage.erasure import ERASE_LAST
 from customer.storage.interaction import INTERACTIONS
+from customer.storage.personal import PERSONAL
 from customer.storage.task import TASK_TIME, TASKS
+from customer.usecases.erase_contact import erase_last
+from customer.usecases.export_personal_data import GATHER, REMOVE, gather, remove
 from customer.usecases.read_past import JOB as READ_PAST
 from customer.usecases.read_past import read_past
 from customer.usecases.reclaim_account import (
@@ -62,6 +67,8 @@ SERVICE = Service(
         "crm.customer.v1.DuplicateScanService": DuplicateScanService(),
         "crm.customer.v1.DuplicateSetService": DuplicateSetService(),
         "crm.customer.v1.InteractionService": InteractionService(),
+        "crm.customer.v1.PrivacyService": PrivacyService(),
+        "crm.common.v1.ErasureSubjectService": ErasureSubjectService(),
         "crm.customer.v1.TaskService": TaskService(),
         "crm.customer.v1.WorkLogService": WorkLogService(),
     },
@@ -75,7 +82,11 @@ SERVICE = Service(
         RECLAIM: reclaim_account,
         READ_PAST: read_past,
         DUPLICATE_SCAN: scan_for_duplicates,
+        ERASE_LAST: erase_last,
+        GATHER: gather,
+        REMOVE: remove,
     },
     loops=[watch_for_duplicates],
     on_first_start=promise_hours,
+    personal=PERSONAL,
 )

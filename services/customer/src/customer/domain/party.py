@@ -59,6 +59,7 @@ class Party(Record):
     missing_fields: list[str] = field(default_factory=list)
     quality_issues: list[str] = field(default_factory=list)
     field_sources: dict[str, str] = field(default_factory=dict)
+    erase_time: dt.datetime | None = None
 
     def in_step(self) -> dict[str, Any]:
         """What a private person's account and contact have in common."""

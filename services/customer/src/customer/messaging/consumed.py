@@ -3,7 +3,8 @@
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
-from customer.messaging import timeline
+from crmkit.service import EventHandler
+from customer.messaging import erasure, timeline
 from customer.storage.account import ACCOUNTS
 from customer.storage.touch import touch_by_opportunity
 
@@ -33,8 +34,9 @@ async def on_opportunity(event: Event, call: Call) -> None:
 
 
 _TOUCHING = frozenset({"created", "stage_changed", "won", "lost", "reopened"})
-HANDLERS = {
+HANDLERS: dict[str, EventHandler] = {
     **timeline.HANDLERS,
     "sales.opportunity.won": on_opportunity_won,
     "sales.opportunity.*": on_opportunity,
+    **erasure.HANDLERS,
 }

@@ -9,6 +9,8 @@ from crm.customer.v1 import contact_pb2
 from crmkit.call import Call
 from crmkit.statements import TEXT, compile_statement, record_table
 from customer.domain.contact import Contact
+from customer.domain.erasure import refuse_erased
+from customer.storage.erasure import running_erasure
 from customer.storage.party import Parties, external_id_table, party_columns
 from customer.storage.schema import CUSTOMER
 
@@ -65,6 +67,8 @@ async def settle_contact(call: Call, after: Contact, before: Contact | None) -> 
         after.settle_points(call.organization.region_code)
     if before is not None:
         after.follow(before)
+        if before.delete_time is not None and after.delete_time is None:
+            refuse_erased(after.erase_time, await running_erasure(call.tx, after.id))
     after.settle_accounts(before)
     after.rate_as_person()
     await CONTACTS.hint_at_shared_emails(call, after)

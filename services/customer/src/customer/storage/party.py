@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.sources import is_noted, settled
-from crmkit.statements import TEXT, compile_statement
+from crmkit.statements import TEXT, TIMESTAMP, compile_statement
 from customer.domain.party import Party
 from customer.domain.quality import SHARED_EMAIL
 from customer.storage.schema import CUSTOMER
@@ -38,6 +38,7 @@ def party_columns(table: str) -> list[sa.schema.SchemaItem]:
         sa.Column("quality_issues", ARRAY(TEXT), nullable=False, server_default=sa.text("'{}'")),
         sa.Column("field_sources", JSONB, nullable=False, server_default=sa.text("'{}'")),
         sa.Index(f"ix_{table}_quality_issues", "quality_issues", postgresql_using="gin"),
+        sa.Column("erase_time", TIMESTAMP),
         sa.Index(f"ix_{table}_sort_name", "sort_name", "id"),
         *(
             sa.Index(

@@ -1,0 +1,32 @@
+"""Where the customer service keeps personal data beside its records, and which of its records are people."""
+
+from crmkit.personal.declaration import Kept, Personal
+from customer.storage.account import ACCOUNTS, account_external_ids
+from customer.storage.contact import CONTACTS, contact_external_ids
+from customer.storage.duplicate_key import duplicate_keys
+
+PERSONAL = Personal(
+    # Who belongs to a private person's account is somebody else.
+    persons=frozenset({ACCOUNTS.name, CONTACTS.name}),
+    kept=(
+        Kept(account_external_ids, (), about="record"),
+        Kept(contact_external_ids, (), about="record"),
+        Kept(duplicate_keys, (), about="record"),
+    ),
+    # Erasures forget addresses at their end; archives go with their person. The rest: names, ids and times.
+    nothing=frozenset(
+        {
+            "erasures",
+            "personal_data_exports",
+            "account_claims",
+            "account_touches",
+            "duplicate_dismissals",
+            "duplicate_scans",
+            "duplicate_watch",
+            "timeline_entries",
+            "timeline_records",
+            "timeline_sources",
+        }
+    ),
+    asks_others=True,
+)
