@@ -44,11 +44,11 @@ with open(sys.argv[2], "w", encoding="utf-8", newline="") as file:
         })
 PYTHON
 
-# A day that is none is left out, with a warning.
+# A day that is none is left out, with a warning. 3 means that some rows were refused: the others are compared.
 crm import contacts "$work/contacts.csv" --no-proposals \
   --map external_id=external_id --map given_name=given_name --map surname=family_name \
   --map display_name=display_name --map birthday=birthday --map lines=addresses.address_lines \
-  --map suburb=addresses.locality --map postcode=addresses.postal_code --map state=addresses.administrative_area >&2
+  --map suburb=addresses.locality --map postcode=addresses.postal_code --map state=addresses.administrative_area >&2 || [ $? -eq 3 ]
 
 python - "$work/contacts.csv" <<'PYTHON'
 import csv

@@ -3,8 +3,6 @@
 from typing import Any
 
 import grpc
-import pytest
-import sqlalchemy as sa
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.date_pb2 import Date
 
@@ -15,86 +13,27 @@ from crm.customer.v1 import (
     account_pb2_grpc,
     comment_pb2_grpc,
     contact_pb2,
-    contact_pb2_grpc,
     duplicate_pb2,
-    duplicate_pb2_grpc,
-    duplicate_scan_pb2,
-    duplicate_scan_pb2_grpc,
 )
 from crmkit.access import service_principal
 from crmkit.call import new_call
-from crmkit.statements import compile_statement
 from crmkit.testing import eventually
-from crmkit.testing.harness import Person, ServiceUnderTest, details_of
-from customer.storage.duplicate import duplicate_sets
-from customer.storage.duplicate_key import duplicate_keys
+from crmkit.testing.harness import ServiceUnderTest
 from customer.usecases.find_duplicates import members_were_merged, members_were_unmerged
 
-Contact = contact_pb2.Contact
-Set = duplicate_pb2.DuplicateSet
-_LEFT = compile_statement(
-    sa.text(
-        "SELECT EXISTS (SELECT FROM outbox) OR last_seq > feed_seq FROM relay_state, duplicate_watch"
-    )
+from .duplicates import (
+    BORN,
+    Contact,
+    Set,
+    contact,
+    contacts,
+    found,
+    looked_at,
+    refused,
+    scan,
+    sets_of,
+    stub,
 )
-BORN = Date(year=1980, month=5, day=17)
-
-
-def stub(customer: ServiceUnderTest) -> duplicate_pb2_grpc.DuplicateSetServiceStub:
-    return duplicate_pb2_grpc.DuplicateSetServiceStub(customer.channel)
-
-
-def scans(customer: ServiceUnderTest) -> duplicate_scan_pb2_grpc.DuplicateScanServiceStub:
-    return duplicate_scan_pb2_grpc.DuplicateScanServiceStub(customer.channel)
-
-
-def contacts(customer: ServiceUnderTest) -> contact_pb2_grpc.ContactServiceStub:
-    return contact_pb2_grpc.ContactServiceStub(customer.channel)
-
-
-async def contact(
-    customer: ServiceUnderTest, by: Person, given: str, family: str, **more: Any
-) -> str:
-    values = {"given_name": given, "family_name": family, **more}
-    request = contact_pb2.CreateContactRequest(contact=Contact(**values))
-    return (await contacts(customer).CreateContact(request, metadata=by.metadata)).name
-
-
-async def sets_of(
-    customer: ServiceUnderTest, by: Person, name: str, *, all_: bool = False
-) -> list[Set]:
-    state = "" if all_ else " AND state = OPEN"
-    request = duplicate_pb2.ListDuplicateSetsRequest(filter=f'members:"{name}"{state}')
-    answer = await stub(customer).ListDuplicateSets(request, metadata=by.metadata)
-    return list(answer.duplicate_sets)
-
-
-async def found(customer: ServiceUnderTest, by: Person, name: str, size: int = 2) -> Set:
-    """The open set of a record once it has so many members."""
-
-    async def look() -> Set | None:
-        sets = await sets_of(customer, by, name)
-        return sets[0] if sets and len(sets[0].members) == size else None
-
-    one = await eventually(look)
-    assert one is not None
-    return one
-
-
-async def looked_at(customer: ServiceUnderTest) -> None:
-    """Returns once everything that was changed so far has been looked at."""
-
-    async def reached() -> bool:
-        row = await customer.database.fetch_one(_LEFT)
-        return row is not None and not row[0]
-
-    await eventually(reached)
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), details_of(caught.value)["reason"]
 
 
 async def test_a_contact_entered_twice_is_found_with_reasons(customer: ServiceUnderTest) -> None:
@@ -321,67 +260,3 @@ async def test_members_that_are_merged_settle_their_set(customer: ServiceUnderTe
             await work(new_call(home, service_principal("customer"), tx), names[0], names[1:])
         answer = await stub(customer).GetDuplicateSet(get, metadata=by.metadata)
         assert answer.state == state
-
-
-async def scan(customer: ServiceUnderTest, by: Person, resource: str = "contacts") -> Any:
-    """A scan that has ended."""
-    wanted = duplicate_scan_pb2.DuplicateScan(resource=resource)
-    create = duplicate_scan_pb2.CreateDuplicateScanRequest(duplicate_scan=wanted)
-    name = (await scans(customer).CreateDuplicateScan(create, metadata=by.metadata)).name
-    get = duplicate_scan_pb2.GetDuplicateScanRequest(name=name)
-
-    async def ended() -> Any:
-        stands = await scans(customer).GetDuplicateScan(get, metadata=by.metadata)
-        return stands if stands.HasField("end_time") else None
-
-    return await eventually(ended)
-
-
-async def test_a_scan_compares_every_record_and_changes_nothing_that_is_known(
-    customer: ServiceUnderTest,
-) -> None:
-    """A second scan finds nothing new; sets keep their names."""
-    by = await customer.person("*")
-    names = [
-        await contact(customer, by, "Adalbert", "Finsterwald", birthday=BORN) for _ in range(2)
-    ]
-    one = await found(customer, by, names[0])
-    await looked_at(customer)
-    ended = await scan(customer, by)
-    assert ended.state == duplicate_scan_pb2.DuplicateScan.SUCCEEDED
-    assert ended.processed_rows == ended.total_rows > 1
-    assert ended.found_count == 0
-    assert (await found(customer, by, names[0])).etag == one.etag
-
-
-async def test_a_scan_finds_what_nobody_has_looked_at(customer: ServiceUnderTest) -> None:
-    """Records whose blocks were never kept, as after an upgrade, are found by the scan."""
-    by = await customer.person("*")
-    names = [await contact(customer, by, "Thusnelda", "Morgenrot", birthday=BORN) for _ in range(2)]
-    await found(customer, by, names[0])
-    for table in (duplicate_sets, duplicate_keys):
-        await customer.database.execute(compile_statement(sa.delete(table)))
-    assert (await scan(customer, by)).found_count >= 1
-    assert set((await found(customer, by, names[0])).members) == set(names)
-
-
-async def test_a_scan_is_for_who_sees_all_records(customer: ServiceUnderTest) -> None:
-    """INVARIANT: scans are the organisation's; names of other collections are refused by field."""
-    few, by = await customer.person(("customer.*", "OWN")), await customer.person("*")
-    wanted = duplicate_scan_pb2.DuplicateScan(resource="contacts")
-    create = duplicate_scan_pb2.CreateDuplicateScanRequest(duplicate_scan=wanted)
-    outcome = await refused(scans(customer).CreateDuplicateScan(create, metadata=few.metadata))
-    assert outcome == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_TOO_NARROW")
-    wrong = duplicate_scan_pb2.CreateDuplicateScanRequest(
-        duplicate_scan=duplicate_scan_pb2.DuplicateScan(resource="tasks")
-    )
-    outcome = await refused(scans(customer).CreateDuplicateScan(wrong, metadata=by.metadata))
-    assert outcome == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
-    ended = await scan(customer, by, "accounts")
-    cancel = duplicate_scan_pb2.CancelDuplicateScanRequest(name=ended.name)
-    outcome = await refused(scans(customer).CancelDuplicateScan(cancel, metadata=by.metadata))
-    assert outcome == (grpc.StatusCode.FAILED_PRECONDITION, "ILLEGAL_TRANSITION")
-    listed = await scans(customer).ListDuplicateScans(
-        duplicate_scan_pb2.ListDuplicateScansRequest(), metadata=by.metadata
-    )
-    assert listed.duplicate_scans[0].name == ended.name

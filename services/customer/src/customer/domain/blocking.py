@@ -47,8 +47,8 @@ def _blocks(profile: Profile) -> Iterator[str]:
     sounds = [_sound(word) for word in (profile.given, profile.family) if word]
     if profile.firm:
         sounds = [_sound(word) for word in profile.name[:2]]
-    if not profile.firm and profile.birthday is not None:
-        yield f"born {profile.birthday}"
+    if profile.birthday is not None:  # a day alone has more people the more there are
+        yield from (f"born {profile.birthday} {sound[:1]}" for sound in sounds)
     if sounds:
         yield f"name {' '.join(sorted(sounds))}"
     for sound in sounds:

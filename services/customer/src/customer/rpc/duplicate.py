@@ -27,9 +27,7 @@ class DuplicateSetService:
         self, request: duplicate_pb2.DismissDuplicateSetRequest, call: Call
     ) -> duplicate_pb2.DuplicateSet:
         """Says that the members of a set are not the same."""
-        async with DUPLICATE_SETS.changing(call, request) as one:
-            await dismiss(call, one)
-        message: duplicate_pb2.DuplicateSet = DUPLICATE_SETS.message(one)
+        message: duplicate_pb2.DuplicateSet = DUPLICATE_SETS.message(await dismiss(call, request))
         return message
 
     async def SearchDuplicates(

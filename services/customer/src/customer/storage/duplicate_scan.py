@@ -99,13 +99,7 @@ _BEGIN = {
 _NEXT = {
     name: compile_statement(
         sa.select(table.c.id)
-        .where(
-            table.c.delete_time.is_(None),
-            sa.or_(
-                sa.bindparam("position", type_=sa.Uuid).is_(None),
-                table.c.id > sa.bindparam("position", type_=sa.Uuid),
-            ),
-        )
+        .where(table.c.delete_time.is_(None), table.c.id > sa.bindparam("position", type_=sa.Uuid))
         .order_by(table.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )
@@ -214,7 +208,8 @@ async def begin_scan(tx: Executor, id_: UUID, resource: str) -> None:
 
 async def next_records(tx: Executor, resource: str, position: UUID | None, most: int) -> list[UUID]:
     """The next records of a scan."""
-    rows = await tx.fetch_all(_NEXT[resource], {"position": position, "most": most})
+    parameters = {"position": position or UUID(int=0), "most": most}
+    rows = await tx.fetch_all(_NEXT[resource], parameters)
     return [row[0] for row in rows]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from crm.customer.v1 import duplicate_pb2
 from crmkit.call import Call
 from customer.domain.blocking import blocks_of, reach_block
 from customer.domain.duplicate import DuplicatePair, DuplicateSet, pair_of, regroup
@@ -162,11 +163,13 @@ async def search(call: Call, resource: str, profile: Profile) -> list[tuple[Prof
     return sorted(compared, key=lambda found: (-found[1].score, found[0].id))
 
 
-async def dismiss(call: Call, one: DuplicateSet) -> None:
-    """Says that the members of a set, locked by the caller, are not the same."""
-    await hold_sets(call)
-    one.dismiss()
-    await keep_dismissed(call, one.pairs)
+async def dismiss(call: Call, request: duplicate_pb2.DismissDuplicateSetRequest) -> DuplicateSet:
+    """Says that the members of a set are not the same."""
+    await hold_sets(call)  # before the set's own lock, as whoever sorts does
+    async with DUPLICATE_SETS.changing(call, request) as one:
+        one.dismiss()
+        await keep_dismissed(call, one.pairs)
+    return one
 
 
 async def members_were_merged(call: Call, survivor: str, losers: Sequence[str]) -> None:

@@ -1,0 +1,16 @@
+"""Index the members of duplicate sets at once, not when enough of them wait."""
+
+from alembic import op
+
+revision = "2026_11_25_1830"
+down_revision = "2026_11_25_1655"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER INDEX ix_duplicate_sets_members SET (fastupdate = off)")
+
+
+def downgrade() -> None:
+    op.execute("ALTER INDEX ix_duplicate_sets_members RESET (fastupdate)")
