@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "2026_11_25_1830"
-down_revision = "2026_11_25_1655"
+revision = "2026_11_25_1658"
+down_revision = "2026_11_25_1657"
 branch_labels = None
 depends_on = None
 
