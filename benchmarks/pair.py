@@ -73,8 +73,8 @@ async def pair() -> AsyncIterator[Pair]:
             "public_url": ISSUER,
         }
         person = await _person(settings)
-        _start(stack, "benchmarks.pair", json.dumps(settings))
-        _start(stack, "benchmarks.reference", postgres.url("reference"), str(ports[1]))
+        start(stack, "benchmarks.pair", json.dumps(settings))
+        start(stack, "benchmarks.reference", postgres.url("reference"), str(ports[1]))
         channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}") for port in ports]
         stubs = [account_pb2_grpc.AccountServiceStub(channel) for channel in channels]
         yield Pair(stubs[0], stubs[1], person, postgres.url("ours"))
@@ -94,7 +94,8 @@ async def _person(settings: dict[str, object]) -> Person:
     return person
 
 
-def _start(stack: contextlib.ExitStack, module: str, *arguments: str) -> None:
+def start(stack: contextlib.ExitStack, module: str, *arguments: str) -> None:
+    """Starts a module of ours as a process that says when it is ready; it ends with the stack."""
     process = subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
     )

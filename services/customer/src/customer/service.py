@@ -15,6 +15,7 @@ from customer.rpc.duplicate import DuplicateSetService
 from customer.rpc.duplicate_scan import DuplicateScanService
 from customer.rpc.interaction import InteractionService
 from customer.rpc.privacy import ErasureSubjectService, PrivacyService
+from customer.rpc.search import SearchService
 from customer.rpc.task import TaskService
 from customer.rpc.work_log import WorkLogService
 from customer.storage.account import ACCOUNTS
@@ -43,6 +44,7 @@ from customer.usecases.reclaim_account import (
 from customer.usecases.remind_of_appointment import remind_of_appointment
 from customer.usecases.scan_for_duplicates import DUPLICATE_SCAN, scan_for_duplicates
 from customer.usecases.tell_task_time import tell_task_time
+from customer.usecases.tend_search import tend_search
 from customer.usecases.watch_for_duplicates import watch_for_duplicates
 
 SERVICE = Service(
@@ -69,6 +71,7 @@ SERVICE = Service(
         "crm.customer.v1.InteractionService": InteractionService(),
         "crm.customer.v1.PrivacyService": PrivacyService(),
         "crm.common.v1.ErasureSubjectService": ErasureSubjectService(),
+        "crm.customer.v1.SearchService": SearchService(),
         "crm.customer.v1.TaskService": TaskService(),
         "crm.customer.v1.WorkLogService": WorkLogService(),
     },
@@ -86,7 +89,7 @@ SERVICE = Service(
         GATHER: gather,
         REMOVE: remove,
     },
-    loops=[watch_for_duplicates],
+    loops=[watch_for_duplicates, tend_search],
     on_first_start=promise_hours,
     personal=PERSONAL,
 )

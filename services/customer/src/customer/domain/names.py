@@ -85,7 +85,7 @@ def _key(text: str) -> str | None:
 
 def _reading(text: str) -> str:
     """Chinese characters as pinyin without tones, each a word of its own; everything else as it is."""
-    if text.isascii() or not any(_is_chinese(character) for character in text):
+    if text.isascii() or not any(is_chinese(character) for character in text):
         return text
     return " ".join(lazy_pinyin(text, style=Style.NORMAL))
 
@@ -96,17 +96,24 @@ def _surname(text: str) -> str:
 
 def _surname_and_rest(name: str) -> str:
     """A name in one piece: 单雄信 is `shan xiong xin`; what is too long for a person is read as any text."""
+    surname, rest = split_name(name)
+    return f"{_surname(surname)} {_reading(rest)}" if surname else _reading(name)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Surname and given name of a person's Chinese name; an empty surname where it is none."""
     compact = "".join(name.split())
-    if not all(map(_is_chinese, compact)) or not 1 < len(compact) <= _LONGEST_NAME_OF_A_PERSON:
-        return _reading(name)
-    for length in (3, 2, 1):
+    if not all(map(is_chinese, compact)) or not 1 < len(compact) <= _LONGEST_NAME_OF_A_PERSON:
+        return "", name
+    for length in (3, 2):
         head, rest = compact[:length], compact[length:]
-        if rest and (head in _SURNAMES or head in _DOUBLE_SURNAMES or length == 1):
-            return f"{_surname(head)} {_reading(rest)}"
-    return _reading(name)
+        if rest and (head in _SURNAMES or head in _DOUBLE_SURNAMES):
+            return head, rest
+    return compact[:1], compact[1:]
 
 
-def _is_chinese(character: str) -> bool:
+def is_chinese(character: str) -> bool:
+    """True for a Chinese character."""
     return unicodedata.name(character, "").startswith(("CJK UNIFIED", "CJK COMPATIBILITY"))
 
 

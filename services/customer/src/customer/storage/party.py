@@ -13,6 +13,7 @@ from crmkit.sources import is_noted, settled
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement
 from customer.domain.party import Party
 from customer.domain.quality import SHARED_EMAIL
+from customer.storage import search
 from customer.storage.schema import CUSTOMER
 
 P = TypeVar("P", bound=Party)
@@ -118,6 +119,7 @@ class Parties(Collection[P]):
         self._note_sources(call, [entity])
         entity = await super().insert(call, entity)
         await self._keep_ids(call, [entity])
+        await search.put_new(call, self, [entity])
         return entity
 
     async def insert_many(self, call: Call, entities: Sequence[P]) -> None:
@@ -125,6 +127,7 @@ class Parties(Collection[P]):
         self._note_sources(call, entities)
         await super().insert_many(call, entities)
         await self._keep_ids(call, entities)
+        await search.put_new(call, self, entities)
 
     async def save(self, call: Call, entity: P, kind: str = "updated") -> P:
         """Stores a record's next version and what other systems call it now."""
@@ -137,6 +140,8 @@ class Parties(Collection[P]):
         if entity.external_ids != before.external_ids:
             await call.tx.execute(self._forget, {"record": entity.id})
             await self._keep_ids(call, [entity])
+        if search.changed(row_before, call.state[entity.id][1]):
+            await search.put_changed(call, self, entity)
         return entity
 
     def _note_sources(self, call: Call, entities: Sequence[P]) -> None:

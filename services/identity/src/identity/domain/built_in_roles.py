@@ -35,6 +35,7 @@ _EVERYONE = (
     Grant("identity.roles.list", "ALL"),
     Grant("identity.pickLists.get", "ALL"),
     Grant("identity.pickLists.list", "ALL"),
+    Grant("customer.records.search", "ALL"),  # it finds what they may list
     *_THEIR_OWN,
     *_TALK,
 )
@@ -160,4 +161,4 @@ def _reads(permission: str) -> bool:
         "workspace.rule",
         "workspace.webhook",
     )
-    return permission.endswith((".get", ".list")) and not permission.startswith(private)
+    return permission.endswith((".get", ".list", ".search")) and not permission.startswith(private)
