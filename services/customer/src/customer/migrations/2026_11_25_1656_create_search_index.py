@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "2026_11_25_1700"
-down_revision = "2026_11_25_1640"
+revision = "2026_11_25_1656"
+down_revision = "2026_11_25_1655"
 branch_labels = None
 depends_on = None
 
