@@ -70,4 +70,4 @@ def test_the_reading_role_changes_nothing() -> None:
     held = as_rights(read_only.grants)
     allowed = {p for p in PERMISSIONS if held.scope(p)}
     assert "customer.accounts.list" in allowed
-    assert {p.rsplit(".", 1)[1] for p in allowed} == {"get", "list"}
+    assert {p.rsplit(".", 1)[1] for p in allowed} == {"get", "list", "search"}

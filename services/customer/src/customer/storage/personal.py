@@ -4,6 +4,7 @@ from crmkit.personal.declaration import Kept, Personal
 from customer.storage.account import ACCOUNTS, account_external_ids
 from customer.storage.contact import CONTACTS, contact_external_ids
 from customer.storage.duplicate_key import duplicate_keys
+from customer.storage.search import search_entries, search_keys
 
 PERSONAL = Personal(
     # Who belongs to a private person's account is somebody else.
@@ -12,8 +13,11 @@ PERSONAL = Personal(
         Kept(account_external_ids, (), about="record"),
         Kept(contact_external_ids, (), about="record"),
         Kept(duplicate_keys, (), about="record"),
+        Kept(search_entries, (), about="record"),
+        Kept(search_keys, (), about="record"),
     ),
-    # Erasures forget addresses at their end; archives go with their person. The rest: names, ids and times.
+    # Erasures forget addresses at their end; archives go with their person; a word that is searched for stands
+    # apart from whose it is, and goes with the last record that has it. The rest: names, ids and times.
     nothing=frozenset(
         {
             "erasures",
@@ -23,6 +27,8 @@ PERSONAL = Personal(
             "duplicate_dismissals",
             "duplicate_scans",
             "duplicate_watch",
+            "search_lost_words",
+            "search_words",
             "timeline_entries",
             "timeline_records",
             "timeline_sources",
