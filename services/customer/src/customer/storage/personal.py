@@ -16,8 +16,8 @@ PERSONAL = Personal(
         Kept(search_entries, (), about="record"),
         Kept(search_keys, (), about="record"),
     ),
-    # Erasures forget addresses at their end; archives go with their person; a word that is searched for stands
-    # apart from whose it is, and goes with the last record that has it. The rest: names, ids and times.
+    # Erasures forget addresses at their end; archives go with their person; words that are searched for stand
+    # apart from whose they are, and go with the last record that has them. The rest: names, ids and times.
     nothing=frozenset(
         {
             "erasures",
