@@ -15,7 +15,7 @@ from crmkit.testing.harness import ServiceUnderTest, details_of
 from crmkit.testing.polling import eventually
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
-from customer.storage.search_upkeep import fill, forget_lost_words
+from customer.storage.search_upkeep import drop_gone, fill, forget_lost_words
 
 from .searching import account, contact, found, search
 from .test_import import run_import
@@ -274,6 +274,22 @@ async def test_records_of_before_the_index_become_known(customer: ServiceUnderTe
         assert await fill(customer.running.home, collection) > 0
         assert await fill(customer.running.home, collection) == 0
     assert set(await found(customer, own, "old")) == {name, firm}
+
+
+async def test_records_that_are_gone_without_the_index_knowing_are_taken_out(
+    customer: ServiceUnderTest,
+) -> None:
+    """As older code leaves them while replicas are replaced; what is there stays."""
+    own = await customer.person(("customer.*", "OWN"))
+    gone = await contact(customer, own, display_name="Ghostly Gone")
+    stays = await contact(customer, own, display_name="Ghostly Stays")
+    delete = compile_statement(sa.text("UPDATE contacts SET delete_time = now() WHERE id = :id"))
+    await customer.database.execute(delete, {"id": gone.partition("/")[2]})
+    assert await drop_gone(customer.running.home, CONTACTS) == 1
+    assert await drop_gone(customer.running.home, CONTACTS) == 0
+    assert await found(customer, own, "ghostly") == [stays]
+    keys = compile_statement(sa.text("SELECT count(*) FROM search_keys WHERE record = :id"))
+    assert await customer.database.fetch_one(keys, {"id": gone.partition("/")[2]}) == (0,)
 
 
 async def test_words_that_no_record_has_any_more_are_forgotten(customer: ServiceUnderTest) -> None:

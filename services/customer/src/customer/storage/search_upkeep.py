@@ -1,4 +1,4 @@
-"""What the search index needs beside the changes of records: it is filled once, and forgets words."""
+"""What the search index needs beside the changes of records: it is filled, cleared, and forgets words."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from crmkit.call import Home, new_call
 from crmkit.collection import Collection
 from crmkit.custom_values import hide
 from crmkit.statements import compile_statement
-from customer.storage.search import put_again, search_entries
+from customer.storage.search import put_again, search_entries, search_keys
 
 _AT_ONCE = 500
 # Whoever makes a record waits as long as we wait for the words.
@@ -65,6 +65,21 @@ def _missing(collection: Collection[Any]) -> Any:
         .limit(_AT_ONCE)
         .with_for_update(key_share=True, skip_locked=True)
     )
+
+
+async def drop_gone(home: Home, collection: Collection[Any]) -> int:
+    """Takes records out that are deleted or merged, where what did that knew nothing of the index."""
+    table = collection.table
+    there = sa.exists().where(table.c.id == search_entries.c.record, table.c.delete_time.is_(None))
+    of_kind = search_entries.c.collection == collection.name
+    gone = sa.delete(search_entries).where(of_kind, ~there)
+    async with home.database.transaction() as tx:
+        rows = await tx.fetch_all(compile_statement(gone.returning(search_entries.c.record)))
+        if rows:
+            of_them = search_keys.c.record == sa.any_(sa.bindparam("records", type_=ARRAY(sa.Uuid)))
+            keys = compile_statement(sa.delete(search_keys).where(of_them))
+            await tx.execute(keys, {"records": [row[0] for row in rows]})
+    return len(rows)
 
 
 async def forget_lost_words(home: Home) -> bool:

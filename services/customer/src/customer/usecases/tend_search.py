@@ -10,23 +10,26 @@ from crmkit.call import Home
 from crmkit.errors import Failure
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
-from customer.storage.search_upkeep import fill, forget_lost_words
+from customer.storage.search_upkeep import drop_gone, fill, forget_lost_words
 
 SEARCHED = (ACCOUNTS, CONTACTS)
 _SECONDS_BETWEEN_ROUNDS = 60.0
-_ROUNDS_BETWEEN_FILLS = 60  # once more for what older code wrote while replicas were replaced
+_ROUNDS_BETWEEN_FILLS = 10  # again, for what code wrote that knows nothing of the index
 _log = structlog.get_logger("crm.search")
 
 
 async def tend_search(home: Home, stop: asyncio.Event) -> None:
-    """Fills the index at the start and every hour, and forgets lost words every minute."""
+    """Mends the index at the start and every ten minutes, and forgets lost words every minute."""
     rounds = 0
     while not stop.is_set():
         with suppress(psycopg.Error, Failure):  # the database is away: the next round tries again
             if rounds % _ROUNDS_BETWEEN_FILLS == 0:
                 for collection in SEARCHED:
-                    if filled := await fill(home, collection):
-                        _log.info("search index filled", kind=collection.name, records=filled)
+                    dropped = await drop_gone(home, collection)
+                    filled = await fill(home, collection)
+                    if dropped or filled:
+                        kind = collection.name
+                        _log.info("search index mended", kind=kind, filled=filled, dropped=dropped)
             rounds += 1
             while not stop.is_set() and await forget_lost_words(home):
                 pass
