@@ -186,6 +186,17 @@ async def test_exact_comes_before_beginnings_and_those_before_what_is_spelt_alik
     )
 
 
+async def test_a_word_that_is_some_code_too_finds_names_with_it(customer: ServiceUnderTest) -> None:
+    """An exact number says whom one means; a word does not."""
+    own = await customer.person(("customer.*", "OWN"))
+    coded = await account(customer, own, display_name="Somebody", external_id=f"Tulip{uuid7().hex}")
+    named = await account(customer, own, display_name="Garden Tulip")
+    other = await account(
+        customer, own, display_name="Florist", external_ids={uuid7().hex: "tulip"}
+    )
+    assert await found(customer, own, "tulip") == [other, coded, named]
+
+
 async def test_the_index_follows_every_change(customer: ServiceUnderTest) -> None:
     """INVARIANT: what a record was called before does not find it, nor anything once it is deleted."""
     own = await customer.person(("customer.*", "OWN"))

@@ -78,6 +78,11 @@ class Query:
     words: tuple[Word, ...]
 
     @property
+    def is_identifier(self) -> bool:
+        """True for what names one record rather than many: a number, an address."""
+        return any(word.has_digits for word in self.words) or any("@" in key for key in self.keys)
+
+    @property
     def length(self) -> int:
         """The letters of the longest form."""
         return max(map(len, self.keys), default=0)

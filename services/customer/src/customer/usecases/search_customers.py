@@ -145,7 +145,7 @@ async def search(call: Call, eyes: Eyes, query: Query) -> Found:
     for row in await by_key(call, eyes, query.keys) if query.keys else ():
         is_exact = row[3] == row[4]
         found.add(row, _EXACT if is_exact else _BEGINS)
-        identified = identified or (is_exact and row[5] not in _NAMES)
+        identified = identified or (is_exact and query.is_identifier and row[5] not in _NAMES)
     if not query.words or found.is_enough or identified:
         return found
     found.take(await by_words(call, eyes, _exact(query)), _ALL_WORDS)
