@@ -198,6 +198,8 @@ class Transaction:
         self._repeated, self._repeats = None, []
         if statement is not None and len(repeats) == 1:
             await connection.execute(statement.sql, repeats[0])
+        elif statement is not None and statement.many is not None:
+            await connection.execute(statement.many.sql, statement.many.parameters(repeats))
         elif statement is not None:
             async with connection.cursor() as cursor:
                 await cursor.executemany(statement.sql, repeats)

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import grpc
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from crmkit import contract
 from crmkit.access import RecordScope
@@ -25,7 +24,7 @@ from crmkit.field_codecs import Reference
 from crmkit.names import parse_name
 from crmkit.schema import KNOWN_RECORD, KNOWN_TEAM, KNOWN_USER
 from crmkit.sharing import is_shareable, within_reach
-from crmkit.statements import Statement, compile_statement
+from crmkit.statements import Statement, compile_statement, upsert
 
 _IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
 
@@ -191,16 +190,7 @@ def _failure(reference: Reference, deleted: bool | None) -> Failure | None:  # n
 # -- the projection of other services' records
 
 
-def _put() -> Statement:
-    values = {c.name: sa.bindparam(c.name, type_=c.type) for c in KNOWN_RECORD.columns}
-    statement = insert(KNOWN_RECORD).values(values)
-    changes = {n: statement.excluded[n] for n in ("owner", "team", "deleted")}
-    return compile_statement(
-        statement.on_conflict_do_update(index_elements=["collection", "id"], set_=changes)
-    )
-
-
-_PUT = _put()
+_PUT = upsert(KNOWN_RECORD, ["owner", "team", "deleted"])
 _FORGET = compile_statement(
     sa.delete(KNOWN_RECORD).where(
         KNOWN_RECORD.c.collection == sa.bindparam("collection"),

@@ -6,7 +6,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from google.protobuf.json_format import MessageToDict
 from psycopg.types.json import Jsonb
-from sqlalchemy.dialects.postgresql import insert
 
 from crm.identity.v1 import role_pb2, session_pb2, team_pb2, user_pb2
 from crmkit import contract
@@ -21,21 +20,11 @@ from crmkit.schema import (
     REVOKED_SESSION,
     SIGNING_KEY,
 )
-from crmkit.statements import Statement, compile_statement
+from crmkit.statements import compile_statement, upsert
 
-
-def _upsert(table: sa.Table) -> Statement:
-    values = {c.name: sa.bindparam(c.name, type_=c.type) for c in table.columns}
-    statement = insert(table).values(values)
-    changes = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-    return compile_statement(
-        statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changes)
-    )
-
-
-_PUT_USER, _PUT_TEAM, _PUT_ROLE = _upsert(KNOWN_USER), _upsert(KNOWN_TEAM), _upsert(KNOWN_ROLE)
-_PUT_SESSION, _PUT_KEY = _upsert(REVOKED_SESSION), _upsert(SIGNING_KEY)
-_PUT_SETTING = _upsert(KNOWN_SETTING)
+_PUT_USER, _PUT_TEAM, _PUT_ROLE = upsert(KNOWN_USER), upsert(KNOWN_TEAM), upsert(KNOWN_ROLE)
+_PUT_SESSION, _PUT_KEY = upsert(REVOKED_SESSION), upsert(SIGNING_KEY)
+_PUT_SETTING = upsert(KNOWN_SETTING)
 
 
 def _id(name: str) -> UUID | None:

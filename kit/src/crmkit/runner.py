@@ -113,6 +113,7 @@ class RunningService:
             handover=service.handover or handover.publish,
         )
         self._authenticator = Authenticator(self.home.rights, keys, settings.public_url)
+        self._itself = service_principal(service.name)
         self.failed = False  # one of its loops ended, which none should
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -296,11 +297,11 @@ class RunningService:
     def _call_of(self, tx: Transaction, event: Event) -> Call:
         return Call(
             home=self.home,
-            principal=service_principal(self.service.name),
+            principal=self._itself,
             now=clock.now(),
             tx=tx,
             correlation_id=event.correlation_id,
-            causation_id=str(event.event_id),
+            causation_id=event.wire.event_id,
             traceparent=event.traceparent,
             imported=event.imported,
         )

@@ -6,13 +6,13 @@ time a filter is seen) and executed as text with parameters by psycopg.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -26,14 +26,32 @@ TIMESTAMP = sa.TIMESTAMP(timezone=True)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text with named parameters, and the values that are already known."""
+    """SQL text with named parameters, and the values that are already known.
+
+    Attributes:
+        many: What writes many rows as if this had been run for each; None where nothing does.
+    """
 
     sql: str
     constants: Mapping[str, Any]
+    many: "Many | None" = None
 
     def parameters(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The known values together with those of this execution."""
         return {**self.constants, **given} if self.constants else given
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """SQL text that takes an array for each column; of the rows of one key the last counts."""
+
+    sql: str
+    key: Sequence[str]
+
+    def parameters(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The arrays of these rows."""
+        last = {tuple(row[name] for name in self.key): row for row in rows}
+        return {name: [row[name] for row in last.values()] for name in rows[0]}
 
 
 def compile_statement(clause: sa.ClauseElement) -> Statement:
@@ -66,6 +84,29 @@ def update_by_id(table: sa.Table, columns: tuple[str, ...]) -> Statement:
     """Writes these columns, parameters of the same names, of the row with an `id`."""
     by_id = table.c.id == sa.bindparam("id", type_=sa.Uuid)
     return compile_statement(table.update().where(by_id).values(_bound(table, columns)))
+
+
+def upsert(table: sa.Table, replaced: Sequence[str] = ()) -> Statement:
+    """Writes a row or replaces it; takes a value for every column.
+
+    Args:
+        table: The table.
+        replaced: What a row that is there takes over; empty: everything.
+    """
+    columns, key = list(table.columns), [c.name for c in table.primary_key]
+    names = replaced or [c.name for c in columns if c.name not in key]
+
+    def writing(statement: Insert) -> Statement:
+        changes = {name: statement.excluded[name] for name in names}
+        return compile_statement(statement.on_conflict_do_update(index_elements=key, set_=changes))
+
+    one = writing(insert(table).values(_bound(table, table.c.keys())))
+    if any(isinstance(c.type, sa.ARRAY) for c in columns):  # there is no array of arrays
+        return one
+    arrays = [sa.bindparam(c.name, type_=sa.ARRAY(c.type)) for c in columns]
+    rows = sa.func.unnest(*arrays).table_valued(*table.c.keys()).render_derived()
+    many = writing(insert(table).from_select(table.c.keys(), sa.select(rows)))
+    return replace(one, many=Many(many.sql, key))
 
 
 @dataclass(frozen=True, slots=True)

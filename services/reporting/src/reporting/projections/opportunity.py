@@ -8,14 +8,14 @@ from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.statements import Statement
 from reporting.projections.values import decimal_of, id_of, time_of
-from reporting.storage.facts import fact_opportunity, upsert
+from reporting.storage.facts import fact_opportunity, upsert_keeping
 
 _CENTS = Decimal("0.0001")
 _MILLIONTHS = Decimal("0.000001")
 _DIGITS = 80  # more than any product of two stored numbers has
 
 # While it stays won (or lost) it belongs to those who won (or lost) it, whoever owns it later.
-_PUT = upsert(fact_opportunity, kept_while_same={"close_owner": "state", "close_team": "state"})
+_PUT = upsert_keeping(fact_opportunity, {"close_owner": "state", "close_team": "state"})
 _FORGET_PRODUCTS = Statement(
     "DELETE FROM fact_opportunity_product WHERE opportunity = %(opportunity)s", {}
 )

@@ -7,8 +7,9 @@ from crm.sales.v1.pipeline_pb2 import Pipeline
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.feed.events import Event
+from crmkit.statements import upsert
 from reporting.projections.values import id_of
-from reporting.storage.facts import dim_label, dim_team, upsert
+from reporting.storage.facts import dim_label, dim_team
 
 _PUT_TEAM = upsert(dim_team)
 _PUT_LABEL = upsert(dim_label)

@@ -3,8 +3,9 @@
 from crm.support.v1.ticket_pb2 import Ticket
 from crmkit.call import Call
 from crmkit.feed.events import Event
+from crmkit.statements import upsert
 from reporting.projections.values import id_of, time_of
-from reporting.storage.facts import fact_ticket, upsert
+from reporting.storage.facts import fact_ticket
 
 _PUT = upsert(fact_ticket)
 

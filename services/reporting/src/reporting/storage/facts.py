@@ -108,7 +108,7 @@ rebuild_history = sa.Table(
 )
 
 
-def upsert(table: sa.Table, kept_while_same: Mapping[str, str] | None = None) -> Statement:
+def upsert_keeping(table: sa.Table, kept_while_same: Mapping[str, str]) -> Statement:
     """Writes a row or replaces it; takes a value for every column.
 
     Args:
@@ -119,7 +119,7 @@ def upsert(table: sa.Table, kept_while_same: Mapping[str, str] | None = None) ->
     statement = insert(table).values({c.name: sa.bindparam(c.name, type_=c.type) for c in table.c})
     new = statement.excluded
     changes: dict[str, Any] = {c.name: new[c.name] for c in table.c if not c.primary_key}
-    for name, other in (kept_while_same or {}).items():
+    for name, other in kept_while_same.items():
         same = table.c[other] == new[other]
         changes[name] = sa.case((same, table.c[name]), else_=new[name])
     return compile_statement(
