@@ -292,6 +292,8 @@ class Collection(Generic[E]):
         call.state[entity.id] = (copy(entity), row)
         return entity
 
-    async def prepare_many(self, call: Call, entities: Sequence[E]) -> list[Failure | None]:
-        """What `insert` does before it writes, for many new records: a failure or None for each."""
-        return await prepare_many(self, call, entities)
+    async def prepare_many(
+        self, call: Call, entities: Sequence[E], *, checked: bool = False
+    ) -> list[Failure | None]:
+        """What `insert` does before it writes, for many new records: see `preparing`."""
+        return await prepare_many(self, call, entities, checked=checked)

@@ -71,13 +71,25 @@ def _references(
     return found
 
 
+def check(collection: Any, call: Call, entity: Record) -> None:
+    """Writes a new record's values as they are kept; raises a Failure where one cannot be."""
+    picked_values.settle(call, collection.codec, entity)
+    entity.check()
+
+
 async def prepare_many(
-    collection: Any, call: Call, entities: Sequence[Record]
+    collection: Any, call: Call, entities: Sequence[Record], *, checked: bool = False
 ) -> list[Failure | None]:
     """What `prepare` does, for many new records: a failure or None for each.
 
     References take one query per collection, not per record. Rules run per record: what a rule needs
     of other records belongs into `call.state`, which all records of the batch share.
+
+    Args:
+        collection: The `Collection` whose records they are.
+        call: The work at hand.
+        entities: The records.
+        checked: True where each has been through `check` already.
     """
     writable, fields = collection.codec.writable, call.home.custom_fields.of(collection.name)
     wanted = [_references(collection, call, entity, None, writable) for entity in entities]
@@ -89,8 +101,8 @@ async def prepare_many(
             if failure is None:
                 unseen = _unseen(collection, call, entity, None, writable)
                 refuse_hidden(collection.contract, *unseen)
-                picked_values.settle(call, collection.codec, entity)
-                entity.check()
+                if not checked:
+                    check(collection, call, entity)
                 custom_values.settle(call, fields, collection.contract, entity, None)
                 await collection.rule(call, entity, None)
         except Failure as error:

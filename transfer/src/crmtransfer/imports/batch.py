@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from crm.common.v1 import import_pb2
-from crmkit import clock, picked_values
+from crmkit import clock
 from crmkit.access import Principal, RecordScope
 from crmkit.call import Call, Home
 from crmkit.collection import Collection
@@ -19,6 +19,7 @@ from crmkit.db import Transaction
 from crmkit.errors import AlreadyExists, Failure
 from crmkit.ids import uuid7_of
 from crmkit.interceptors.errors import failure_of
+from crmkit.preparing import check
 from crmkit.resources import set_field
 from crmkit.sensitive import hidden_in
 from crmkit.sources import IMPORT, outranked
@@ -211,8 +212,7 @@ def _record(work: Work, call: Call, candidate: _Candidate, record_id: UUID) -> A
     """The record, checked; a bad value of an optional field is left out with a warning."""
     entity = work.collection.new(call, dict(candidate.values), record_id=record_id)
     try:
-        picked_values.settle(call, work.collection.codec, entity)
-        entity.check()
+        check(work.collection, call, entity)
     except Failure as failure:
         path = work.mapper.path(failure)
         name = path.partition(".")[0].partition("[")[0]
@@ -251,7 +251,8 @@ async def _sort_out(work: Work, call: Call, candidates: Sequence[_Candidate]) ->
         here.add(candidate.identity)
         _apply_policy(work, candidate)
     new = [c for c in sound if not c.draft.failed and c.match is None]
-    outcomes = await work.collection.prepare_many(call, [c.entity for c in new])
+    entities = [c.entity for c in new]
+    outcomes = await work.collection.prepare_many(call, entities, checked=True)
     for candidate, failure in zip(new, outcomes, strict=True):
         if failure is not None:
             candidate.fail(work.mapper, failure)

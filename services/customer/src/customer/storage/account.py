@@ -102,7 +102,7 @@ _HOLD_HIERARCHY = compile_statement(
 
 async def settle_account(call: Call, after: Account, before: Account | None) -> None:
     """A new account gets its number; numbers to dial without a country are the organisation's."""
-    if before is None or after.phones != before.phones:
+    if after.phones and (before is None or after.phones != before.phones):
         after.settle_points(call.organization.region_code)
         after.rate_as_account()
     await ACCOUNTS.hint_at_shared_emails(call, after)

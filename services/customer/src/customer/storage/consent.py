@@ -209,10 +209,12 @@ class Consents(Collection[Consent]):
         msg = "The consent ledger only grows: record what holds now as a new entry."
         raise FailedPrecondition(msg, reason="APPEND_ONLY", field=field)
 
-    async def prepare_many(self, call: Call, entities: Sequence[Consent]) -> list[Failure | None]:
+    async def prepare_many(
+        self, call: Call, entities: Sequence[Consent], *, checked: bool = False
+    ) -> list[Failure | None]:
         """As for one, with the ledgers of all of them at once."""
         await _ledgers(call, [entity.contact for entity in entities])
-        return await super().prepare_many(call, entities)
+        return await super().prepare_many(call, entities, checked=checked)
 
 
 CONSENTS = Consents(consent_pb2.Consent, Consent, consents, natural_key="external_id", rule=_enter)

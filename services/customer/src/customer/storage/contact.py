@@ -63,7 +63,7 @@ _OF_PERSON = compile_statement(
 
 async def settle_contact(call: Call, after: Contact, before: Contact | None) -> None:
     """Numbers without a country are the organisation's; what was made from other fields follows them."""
-    if before is None or after.phones != before.phones:
+    if after.phones and (before is None or after.phones != before.phones):
         after.settle_points(call.organization.region_code)
     if before is not None:
         after.follow(before)
