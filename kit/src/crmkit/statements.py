@@ -5,11 +5,14 @@ time a filter is seen) and executed as text with parameters by psycopg.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from decimal import Decimal
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
@@ -43,15 +46,25 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """SQL text that takes an array for each column; of the rows of one key the last counts."""
+    """SQL text that takes rows as one JSON array; of the rows of one key the last counts."""
 
     sql: str
-    key: Sequence[str]
+    key: Callable[[Mapping[str, Any]], Any]
 
     def parameters(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """The arrays of these rows."""
-        last = {tuple(row[name] for name in self.key): row for row in rows}
-        return {name: [row[name] for row in last.values()] for name in rows[0]}
+        """The array of these rows."""
+        return {"rows": Jsonb(list({self.key(row): row for row in rows}.values()), _dumps)}
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, Jsonb):
+        return value.obj
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError
+
+
+_dumps = partial(orjson.dumps, default=_in_json)
 
 
 def compile_statement(clause: sa.ClauseElement) -> Statement:
@@ -101,12 +114,11 @@ def upsert(table: sa.Table, replaced: Sequence[str] = ()) -> Statement:
         return compile_statement(statement.on_conflict_do_update(index_elements=key, set_=changes))
 
     one = writing(insert(table).values(_bound(table, table.c.keys())))
-    if any(isinstance(c.type, sa.ARRAY) for c in columns):  # there is no array of arrays
-        return one
-    arrays = [sa.bindparam(c.name, type_=sa.ARRAY(c.type)) for c in columns]
-    rows = sa.func.unnest(*arrays).table_valued(*table.c.keys()).render_derived()
-    many = writing(insert(table).from_select(table.c.keys(), sa.select(rows)))
-    return replace(one, many=Many(many.sql, key))
+    read = sa.func.jsonb_to_recordset(sa.bindparam("rows", type_=JSONB))
+    rows = read.table_valued(*(sa.column(c.name, c.type) for c in columns))
+    typed = rows.render_derived(with_types=True)
+    many = writing(insert(table).from_select(table.c.keys(), sa.select(typed)))
+    return replace(one, many=Many(many.sql, itemgetter(*key)))
 
 
 @dataclass(frozen=True, slots=True)
