@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -143,19 +143,25 @@ class Event:
 
 def decode_message(wire: FeedEvent) -> Any:
     """The event message of a feed event; errors as for `Event.message`."""
-    contract.events()  # loads every generated module into the pool
     try:
-        descriptor = descriptor_pool.Default().FindMessageTypeByName(wire.type)
+        message = _message_type(wire.type)
     except KeyError as error:
         msg = f"The event type {wire.type} is not known here."
         raise UnknownEventType(msg, field="type") from error
     try:
-        return message_factory.GetMessageClass(descriptor).FromString(wire.payload)
+        return message.FromString(wire.payload)
     except DecodeError as error:
         msg = f"The payload of event {wire.feed_seq} is not a {wire.type}."
         raise UndecodableEvent(msg, field="payload") from error
 
 
+@cache
+def _message_type(name: str) -> Any:
+    contract.events()  # loads every generated module into the pool
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+
+
+@lru_cache(maxsize=1024)  # many events in a row have the same owner
 def _id_in(name: str) -> UUID | None:
     return UUID(name.rpartition("/")[2]) if name else None
 
