@@ -26,9 +26,9 @@ async def publish(codec: Codec[E], call: Call, entity: E, kind: str, changes: Ch
         kind: What happened, unless the record noted it itself.
         changes: Old and new values by field.
     """
-    events = _events(codec, call, entity, kind, list(changes))
-    await revisions.append(call, entity, events[0], changes)
-    await outbox.append(call.tx, events)
+    first, *others = _events(codec, call, entity, kind, list(changes))
+    await revisions.append(call, entity, first, changes)
+    await outbox.append(call.tx, others)
     entity.events.clear()
 
 

@@ -20,6 +20,7 @@ from crmkit.codec import Codec
 from crmkit.custom_fields.definitions import ResourceFields
 from crmkit.db import Executor
 from crmkit.errors import FailedPrecondition
+from crmkit.feed import outbox
 from crmkit.feed.outbox import OutboxEvent
 from crmkit.field_codecs import FieldCodec
 from crmkit.paging import Order
@@ -36,8 +37,13 @@ _STAMPS = frozenset({"create_time", "update_time"})
 _NOT_RESTORED = _STAMPS | {"delete_time", "team"}
 _CUSTOM = "custom_fields"
 _COLUMNS = tuple(column.name for column in REVISION.columns)
+# With the event that says what happened: columns of one name have one value.
 _INSERT = compile_statement(
-    REVISION.insert().values({c.name: sa.bindparam(c.name, type_=c.type) for c in REVISION.columns})
+    outbox.INSERT.inline().add_cte(
+        REVISION.insert()
+        .values({c.name: sa.bindparam(c.name, type_=c.type) for c in REVISION.columns})
+        .cte("revised")
+    )
 )
 _COPY = copy_target(REVISION, list(REVISION.columns))
 _RECORD = sa.bindparam("record", type_=sa.Uuid)
@@ -118,7 +124,7 @@ def _row(call: Call, entity: Any, event: OutboxEvent, changes: Changes) -> dict[
 
 
 async def append(call: Call, entity: Any, event: OutboxEvent, changes: Changes) -> None:
-    """Adds a version to a record's history, with the change in its transaction.
+    """Adds a version to a record's history, and its event to the outbox, in the change's transaction.
 
     Args:
         call: The work that changes it.
@@ -126,7 +132,7 @@ async def append(call: Call, entity: Any, event: OutboxEvent, changes: Changes) 
         event: The first event of this version: it says what happened.
         changes: Old and new values by field.
     """
-    await call.tx.execute(_INSERT, _row(call, entity, event, changes))
+    await call.tx.execute(_INSERT, outbox.row(event) | _row(call, entity, event, changes))
 
 
 async def append_many(call: Call, versions: Sequence[tuple[Any, OutboxEvent, Changes]]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,11 +13,11 @@ from crmkit.db import Transaction
 from crmkit.schema import EVENT_COLUMNS, OUTBOX
 from crmkit.statements import compile_statement, copy_target
 
-_INSERT = compile_statement(
-    sa.insert(OUTBOX)
-    .values({name: sa.bindparam(name, type_=OUTBOX.c[name].type) for name in EVENT_COLUMNS})
-    .inline()
+# One event; its parameters are its columns.
+INSERT = sa.insert(OUTBOX).values(
+    {name: sa.bindparam(name, type_=OUTBOX.c[name].type) for name in EVENT_COLUMNS}
 )
+_INSERT = compile_statement(INSERT.inline())
 _COPY = copy_target(OUTBOX, [OUTBOX.c[name] for name in EVENT_COLUMNS])
 _values = attrgetter(*EVENT_COLUMNS)
 
@@ -62,6 +63,11 @@ class OutboxEvent:
     payload: bytes
 
 
+def row(event: OutboxEvent) -> dict[str, Any]:
+    """An event by column."""
+    return dict(zip(EVENT_COLUMNS, _values(event), strict=True))
+
+
 async def append(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
     """Queues the events behind the transaction's earlier statements.
 
@@ -69,7 +75,7 @@ async def append(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
     events rests on it.
     """
     for event in events:
-        await tx.execute(_INSERT, dict(zip(EVENT_COLUMNS, _values(event), strict=True)))
+        await tx.execute(_INSERT, row(event))
 
 
 async def append_many(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
