@@ -159,7 +159,7 @@ class RunningService:
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
+        gc.set_threshold(100_000, 5, 20)
 
     async def ready(self) -> None:
         """Waits until identity's feed has been read once, then reports SERVING; or until it stops."""
