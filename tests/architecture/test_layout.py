@@ -20,7 +20,7 @@ _LONGEST_FILE = 400
 _LONGEST_KIT_FILE = 300
 _KIT = ROOT / "kit/src/crmkit"
 # Both numbers come from docs/adr/0002-size-of-the-kit.md; a larger one needs an ADR.
-_KIT_BUDGET = 12_530
+_KIT_BUDGET = 13_000
 _LONG_KIT_FILES = {"runner.py"}
 
 _SERVICES = sorted(path for path in (ROOT / "services").iterdir() if path.is_dir())

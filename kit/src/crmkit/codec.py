@@ -127,7 +127,11 @@ class Codec(Generic[E]):
                 f"column {n} is missing in the table"
                 for n in sorted(columns - set(self.table.c.keys()))
             ),
-            *(f"column {n} is not used" for n in sorted(set(self.table.c.keys()) - columns)),
+            *(
+                f"column {n} is not used"
+                for n in sorted(set(self.table.c.keys()) - columns)
+                if n.removesuffix("_as_recorded") not in columns  # `following` writes it
+            ),
         ]
         differences += [
             f"attribute {name} has the default {self.defaults[name]!r}, which its enum has not"

@@ -14,18 +14,18 @@ from uuid import UUID
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 
-from crmkit import contract, picked_values
+from crmkit import contract, merges, picked_values
 from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.codec import Codec, differ
 from crmkit.custom_values import hide, store, store_many, with_hidden
-from crmkit.errors import FailedPrecondition, Failure, InvalidArgument, NotFound
+from crmkit.errors import FailedPrecondition, Failure, NotFound
 from crmkit.etags import check_etag
 from crmkit.ids import uuid7
 from crmkit.listing import Listing
 from crmkit.names import parse_name
-from crmkit.preparing import prepare, prepare_many
+from crmkit.preparing import own, prepare, prepare_many
 from crmkit.publishing import publish, publish_new
 from crmkit.revisions import changes_between, first_changes
 from crmkit.sharing import Found, is_shareable, is_shared, refuse_collaborator, within_reach
@@ -153,6 +153,9 @@ class Collection(Generic[E]):
         row = await executor.fetch_one(statement, {"id": record_id})
         if row is not None:
             entity = self.codec.from_row(row)
+            if getattr(entity, "merged_into", None):  # its name means the survivor
+                (root,) = await merges.present(call, self.name, [record_id], executor=executor)
+                return await self._load(call, statement, root, permission, field)
             hide(call, self.name, [entity])
             if principal.covers(scope, entity.owner, entity.team):
                 return entity
@@ -161,10 +164,13 @@ class Collection(Generic[E]):
         raise self.not_found(self.codec.name_of(record_id))
 
     async def get_many(self, call: Call, ids: Sequence[UUID], *, permission: str = "") -> list[E]:
-        """The records of these ids within the caller's scope, in any order; absent ones are left out."""
+        """The records of these ids, or their survivors, within the caller's scope; in any order."""
         permission = permission or self._required(call)
         rows = await call.reader.fetch_all(self._batch_get, {"ids": list(ids)})
         entities = [self.codec.from_row(row) for row in rows]
+        if any(getattr(e, "merged_into", None) for e in entities):
+            there = await merges.present(call, self.name, ids)
+            return await self.get_many(call, there, permission=permission)
         found = [(e.id, e.owner, e.team) for e in entities]
         reached = await self.within_reach(call, permission, found)
         return hide(call, self.name, [e for e in entities if e.id in reached])
@@ -228,14 +234,7 @@ class Collection(Generic[E]):
         return entity
 
     def _own(self, call: Call, entity: E, owner: UUID | None) -> None:
-        entity.owner = owner
-        entity.team = call.home.rights.team_of(owner) if owner else None
-        scope = self.scope(call, self._required(call))
-        if not call.principal.covers(scope, entity.owner, entity.team):
-            msg = "The owner lies outside your record scope."
-            raise InvalidArgument(
-                msg, reason="OWNER_OUT_OF_SCOPE", field=f"{self.contract.singular}.owner"
-            )
+        own(call, self.contract, entity, owner, self.scope(call, self._required(call)))
 
     async def insert(self, call: Call, entity: E) -> E:
         """Stores a new record, begins its history and publishes `created`, or what it noted itself."""
@@ -284,7 +283,9 @@ class Collection(Generic[E]):
         parameters = {name: row[name] for name in columns} | {"id": entity.id}
         if "custom_fields" in parameters:
             parameters["custom_fields"] = Jsonb(with_hidden(call, entity))
-        await call.tx.execute(update_by_id(self.table, tuple(columns)), parameters)
+        parameters |= await merges.columns_beside(call, self, entity.id, (row_before, row))
+        written = tuple(name for name in parameters if name != "id")
+        await call.tx.execute(update_by_id(self.table, written), parameters)
         await store(call, self.name, entity, before.custom_fields)
         changed = self.codec.changed_fields(row_before, row)
         changes = changes_between(self.codec, row_before, row, changed)

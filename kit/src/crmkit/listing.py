@@ -66,6 +66,9 @@ class Listing(Generic[E]):
         self._opened = opened
         # A scope of its own says itself with whom records are shared.
         self._shareable = scoped is scope_condition and is_shareable(codec.contract)
+        # What was merged is deleted, and not shown even among the deleted.
+        merged_into = codec.table.c.get("merged_into")
+        self._unmerged = None if merged_into is None else merged_into.is_(None)
         # Whoever asks; what a caller names goes by `condition`.
         self.filter_fields = codec.filter_fields()
         self._order_fields = {"id": codec.table.c.id} | {
@@ -153,6 +156,7 @@ class Listing(Generic[E]):
             self.condition(call, scope, filter_text),
             self._reached(call, scope, filter_text, needed(call.method.permission)),
             deletion.is_not(None) if deleted else deletion.is_(None),
+            self._unmerged if deleted else None,
         ]
         found = [c for c in conditions if c is not None]
         return found, self._parameters(call.principal, scope)
@@ -176,7 +180,7 @@ class Listing(Generic[E]):
             records = records.outerjoin(column.table, custom.joins[column.table])
         conditions = [
             self._filter(filter_text, custom, hidden, zone),
-            None if show_deleted else self._table.c.delete_time.is_(None),
+            self._unmerged if show_deleted else self._table.c.delete_time.is_(None),
             keyset_condition(orders, position) if position is not None else None,
         ]
         query = (
@@ -225,26 +229,33 @@ class Listing(Generic[E]):
         return True
 
     async def look_up(
-        self, call: Call, scope: RecordScope, field: str, values: Sequence[str]
+        self,
+        call: Call,
+        scope: RecordScope,
+        field: str,
+        values: Sequence[str],
+        *,
+        merged: bool = False,
     ) -> list[tuple[str, UUID]]:
         """Pairs of (value, id) for records within a scope whose text field has one of the values.
 
-        Of a list such as `emails` the items' first part is compared, as it stands or in lower case.
+        Of a list such as `emails` the items' first part is compared, as it stands or in lower case. With
+        `merged`, only those that were merged, of whatever scope.
         """
         hidden = hidden_in(call.principal, self._codec.contract, scope)
         known = without(self.filter_fields, hidden).get(field)
         if known is None or known.kind not in {"text", "json_list"}:
             msg = f"{self._table.name} cannot be looked up by {field or 'nothing'}."
             raise InvalidArgument(msg, field="field")
-        condition = self._reached(call, scope, field)
+        reached = None if merged else self._reached(call, scope, field)
+        c = self._table.c
+        there = c.merged_into.is_not(None) if merged else c.delete_time.is_(None)
         wanted = sa.bindparam("values", type_=sa.ARRAY(sa.Text))
         if known.kind == "text":
             query = sa.select(known.column, self._table.c.id).where(known.column == sa.any_(wanted))
         else:
             query = _items(known, self._table.c.id, wanted)
-        query = query.where(
-            self._table.c.delete_time.is_(None), *([condition] if condition is not None else [])
-        )
+        query = query.where(there, *([reached] if reached is not None else []))
         parameters = {"values": list(values), **self._parameters(call.principal, scope)}
         rows = await call.reader.fetch_all(compile_statement(query), parameters)
         return [(row[0], row[1]) for row in rows]

@@ -8,6 +8,7 @@ from crm.common.v1 import lookup_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import InvalidArgument
+from crmkit.merges import can_be_merged, survivors
 from crmkit.names import parse_name
 
 
@@ -18,10 +19,26 @@ async def look_up(
     permission = collection.permission("get")
     if field != "name":
         scope = collection.scope(call, permission)
-        return await collection.listing.look_up(call, scope, field, values)
+        found = await collection.listing.look_up(call, scope, field, values)
+        left = set(values) - {value for value, _ in found}
+        if not left or not can_be_merged(collection.name):
+            return found
+        old = await collection.listing.look_up(call, scope, field, list(left), merged=True)
+        return found + await _survivors(call, collection, old)
     ids = [parse_name(name, collection=collection.name, field="values") for name in values]
-    found = await collection.get_many(call, ids, permission=permission)
-    return [(collection.codec.name_of(e.id), e.id) for e in found if e.delete_time is None]
+    return await _survivors(call, collection, [(collection.codec.name_of(i), i) for i in ids])
+
+
+async def _survivors(
+    call: Call, collection: Collection[Any], pairs: Sequence[tuple[str, UUID]]
+) -> list[tuple[str, UUID]]:
+    """The same values with who stands for the records, where that is there and within reach."""
+    ids = [id_ for _, id_ in pairs]
+    roots = await survivors(call, collection.name, ids)
+    found = await collection.get_many(call, ids, permission=collection.permission("get"))
+    there = {entity.id for entity in found if entity.delete_time is None}
+    shown = [(value, roots.get(id_, id_)) for value, id_ in pairs]
+    return [pair for pair in shown if pair[1] in there]
 
 
 class LookupService:

@@ -255,3 +255,28 @@ def drop_rejected_rows() -> None:
     """Drops both again."""
     op.drop_column("import", "error_reason")
     op.drop_table("import_rejected_row")
+
+
+def know_merges() -> None:
+    """Lets references follow merges: what lies in what, and what custom fields were recorded with."""
+    op.create_index(
+        "ix_known_record_merged_into",
+        "known_record",
+        ["collection", "merged_into"],
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )
+    op.add_column(
+        "custom_field_value", sa.Column("reference_as_recorded", sa.Uuid(), nullable=True)
+    )
+    op.create_index(
+        "ix_custom_field_value_recorded",
+        "custom_field_value",
+        ["field", "reference_as_recorded"],
+        postgresql_where=sa.text("reference_as_recorded IS NOT NULL"),
+    )
+
+
+def forget_merges() -> None:
+    """Drops it again."""
+    op.drop_column("custom_field_value", "reference_as_recorded")
+    op.drop_index("ix_known_record_merged_into", "known_record")

@@ -2,13 +2,28 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
-from crmkit import custom_values, picked_values, references
+from crmkit import custom_values, merges, picked_values, references
+from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
-from crmkit.errors import Failure
+from crmkit.contract import ResourceContract
+from crmkit.errors import Failure, InvalidArgument
 from crmkit.field_codecs import Reference
 from crmkit.sensitive import hidden, refuse_hidden
+
+
+def own(
+    call: Call, resource: ResourceContract, entity: Record, owner: UUID | None, scope: RecordScope
+) -> None:
+    """Gives a record an owner, with their team; raises InvalidArgument where that lies outside a scope."""
+    entity.owner = owner
+    entity.team = call.home.rights.team_of(owner) if owner else None
+    if not call.principal.covers(scope, entity.owner, entity.team):
+        msg = "The owner lies outside your record scope."
+        field = f"{resource.singular}.owner"
+        raise InvalidArgument(msg, reason="OWNER_OUT_OF_SCOPE", field=field)
 
 
 async def prepare(
@@ -32,8 +47,27 @@ async def prepare(
     entity.check()
     fields = call.home.custom_fields.of(collection.name)
     custom_values.settle(call, fields, collection.contract, entity, before)
-    await references.check(call, _references(collection, call, entity, before, frozenset(names)))
+    await _settle_references(collection, call, entity, before, frozenset(names))
     await collection.rule(call, entity, before)
+
+
+async def _settle_references(
+    collection: Any,
+    call: Call,
+    entity: Record,
+    before: Record | None,
+    names: frozenset[str],
+) -> None:
+    """Raises a Failure for what cannot be referred to; what was merged gives way to its survivor."""
+    wanted = _references(collection, call, entity, before, names)
+    refused = await references.failures(call, wanted)
+    merged = [r for r, failure in refused.items() if isinstance(failure, references.Merged)]
+    if merged:
+        await merges.redirect(call, collection, entity, merged)
+        wanted = _references(collection, call, entity, before, names)
+        refused = await references.failures(call, wanted)
+    for failure in refused.values():
+        raise failure
 
 
 def _unseen(
@@ -98,6 +132,9 @@ async def prepare_many(
     for entity, of_one in zip(entities, wanted, strict=True):
         failure = next((refused[r] for r in of_one if r in refused), None)
         try:
+            if isinstance(failure, references.Merged):
+                await _settle_references(collection, call, entity, None, writable)
+                failure = None
             if failure is None:
                 unseen = _unseen(collection, call, entity, None, writable)
                 refuse_hidden(collection.contract, *unseen)

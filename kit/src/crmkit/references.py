@@ -1,12 +1,14 @@
 """References between records, also across services (decision 11).
 
-A service keeps what it must know of other services' records in `known_record`, from their feeds. A write
-resolves its references there. An id that is not known yet is asked for once, with the caller's own rights.
+A service keeps what it must know of other services' records in `known_record`, from their feeds
+(`crmkit.known_records`). A write resolves its references there. An id that is not known yet is asked for
+once, with the caller's own rights.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
+from enum import Enum
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -19,40 +21,48 @@ from crmkit.access import RecordScope
 from crmkit.call import Call
 from crmkit.clients import unavailable
 from crmkit.errors import FailedPrecondition, Failure, NotFound, Unavailable
-from crmkit.feed.events import Event
 from crmkit.field_codecs import Reference
-from crmkit.names import parse_name
 from crmkit.schema import KNOWN_RECORD, KNOWN_TEAM, KNOWN_USER
 from crmkit.sharing import is_shareable, within_reach
-from crmkit.statements import Statement, compile_statement, upsert
+from crmkit.statements import Statement, compile_statement
 
 _IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
 
 _ASK_SECONDS = 0.3
 
 
-def _present(
-    table: sa.FromClause,
-    deleted: sa.ColumnElement[Any],
-    owner: sa.ColumnElement[Any],
-    team: sa.ColumnElement[Any],
-) -> Statement:
-    columns = (table.c.id, deleted, owner, team)
-    return compile_statement(sa.select(*columns).where(table.c.id == sa.any_(_IDS)))
+class Merged(FailedPrecondition):
+    """The record was merged into another, which is meant instead."""
+
+
+class State(Enum):
+    """What stands of a record that is to be referred to; out of reach: as if it were not there."""
+
+    THERE = 0
+    DELETED = 1
+    MERGED = 2
+    OUT_OF_REACH = 3
+
+
+def _present(table: sa.FromClause, *columns: sa.ColumnElement[Any]) -> Statement:
+    """Id, whether it is deleted, owner, team, what it was merged into."""
+    return compile_statement(sa.select(table.c.id, *columns).where(table.c.id == sa.any_(_IDS)))
 
 
 @cache
 def _own_records(table: sa.Table) -> Statement:
-    return _present(table, table.c.delete_time.is_not(None), table.c.owner, table.c.team)
+    c = table.c
+    merged_into = c.get("merged_into", sa.null())
+    return _present(table, c.delete_time.is_not(None), c.owner, c.team, merged_into)
 
 
 _KNOWN = {
-    "users": _present(KNOWN_USER, sa.literal(False), sa.null(), sa.null()),
-    "teams": _present(KNOWN_TEAM, sa.literal(False), sa.null(), sa.null()),
+    "users": _present(KNOWN_USER, sa.literal(False), sa.null(), sa.null(), sa.null()),
+    "teams": _present(KNOWN_TEAM, sa.literal(False), sa.null(), sa.null(), sa.null()),
 }
 _KNOWN_RECORDS = compile_statement(
     sa.select(
-        KNOWN_RECORD.c.id, KNOWN_RECORD.c.deleted, KNOWN_RECORD.c.owner, KNOWN_RECORD.c.team
+        *(KNOWN_RECORD.c[n] for n in ("id", "deleted", "owner", "team", "merged_into"))
     ).where(
         KNOWN_RECORD.c.collection == sa.bindparam("collection"), KNOWN_RECORD.c.id == sa.any_(_IDS)
     )
@@ -71,10 +81,11 @@ async def confirm(call: Call, references: Iterable[Reference]) -> None:
             continue
         found = await _find(call, collection, [r.id for r in wanted])
         for reference in wanted:
-            if reference.id not in found:
+            state = found.get(reference.id)
+            if state is None:
                 is_there = await _ask(call, collection, reference.id)
             else:
-                is_there = found[reference.id] is None and await _is_shared(call, reference)
+                is_there = state is State.OUT_OF_REACH and await _is_shared(call, reference)
             if is_there:
                 confirmed.add(reference.id)
 
@@ -112,8 +123,8 @@ async def failures(call: Call, references: Iterable[Reference]) -> dict[Referenc
     return refused
 
 
-async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool | None]:
-    """Id → whether it is deleted; None for a record that the caller, as far as is known here, may not see."""
+async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, State]:
+    """What stands of those that are known; as far as is known here, what the caller may see is in reach."""
     own = call.home.tables.get(collection)
     if own is not None:
         rows = await call.reader.fetch_all(_own_records(own), {"ids": ids})
@@ -125,11 +136,19 @@ async def _find(call: Call, collection: str, ids: list[UUID]) -> dict[UUID, bool
     resource = contract.collections()[collection]
     permission = f"{resource.service}.{collection}.get"
     scope = RecordScope.ALL if resource.shared else call.principal.grants.scope(permission)
-    records = [(id_, owner, team) for id_, _, owner, team in rows]
+    records = [(id_, owner, team) for id_, _, owner, team, merged in rows if merged is None]
     reached = await within_reach(
         call.reader, call.principal, (resource, permission), scope, records
     )
-    return {row[0]: row[1] if row[0] in reached else None for row in rows}
+    return {id_: _state(id_ in reached, deleted, merged) for id_, deleted, _, _, merged in rows}
+
+
+def _state(reached: bool, deleted: bool, merged_into: UUID | None) -> State:  # noqa: FBT001 - columns
+    if merged_into is not None:  # whether the survivor is within reach is what counts
+        return State.MERGED
+    if not reached:
+        return State.OUT_OF_REACH
+    return State.DELETED if deleted else State.THERE
 
 
 async def _is_shared(call: Call, reference: Reference) -> bool:
@@ -176,51 +195,15 @@ def _is_caller(call: Call, reference: Reference) -> bool:
     return reference.collection == "users" and reference.id == call.principal.user
 
 
-def _failure(reference: Reference, deleted: bool | None) -> Failure | None:  # noqa: FBT001 - a column
+def _failure(reference: Reference, state: State | None) -> Failure | None:
     name = f"{reference.collection}/{reference.id}"
-    if deleted is None:
+    if state is State.MERGED:
+        msg = f"{reference.path} refers to {name}, which was merged into another."
+        return Merged(msg, reason="REFERENCE_DELETED", field=reference.path)
+    if state in {None, State.OUT_OF_REACH}:
         msg = f"{reference.path} refers to {name}, which does not exist."
         return NotFound(msg, reason="REFERENCE_NOT_FOUND", field=reference.path)
-    if deleted:
+    if state is State.DELETED:
         msg = f"{reference.path} refers to {name}, which is deleted."
         return FailedPrecondition(msg, reason="REFERENCE_DELETED", field=reference.path)
     return None
-
-
-# -- the projection of other services' records
-
-
-_PUT = upsert(KNOWN_RECORD, ["owner", "team", "deleted"])
-_FORGET = compile_statement(
-    sa.delete(KNOWN_RECORD).where(
-        KNOWN_RECORD.c.collection == sa.bindparam("collection"),
-        KNOWN_RECORD.c.id == sa.bindparam("id", type_=sa.Uuid),
-    )
-)
-
-
-async def _record_changed(event: Event, call: Call) -> None:
-    declared = contract.events()[event.routing_key]
-    record = getattr(event.message, declared.subject_field)
-    collection = record.name.split("/")[0]
-    id_ = parse_name(record.name, collection=collection, field="name")
-    if event.routing_key.endswith(".purged"):
-        await call.tx.execute(_FORGET, {"collection": collection, "id": id_})
-        return
-    await call.tx.execute(
-        _PUT,
-        {
-            "collection": collection,
-            "id": id_,
-            "owner": event.owner,
-            "team": event.team,
-            "deleted": record.HasField("delete_time"),
-            "merged_into": None,
-        },
-    )
-
-
-def handlers(collections: Iterable[str]) -> dict[str, Callable[[Event, Call], Awaitable[None]]]:
-    """The event handlers that keep these collections of other services known."""
-    known = contract.collections()
-    return {f"{known[c].service}.{known[c].singular}.*": _record_changed for c in collections}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from crmkit import custom_values, references, revisions
+from crmkit import custom_values, merges, references, revisions
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.contract import Method
@@ -85,6 +85,8 @@ def _batch_get(collection: Collection[Any], method: Method) -> Handler:
     async def batch_get(request: Any, call: Call) -> Any:
         ids = [parse_name(n, collection=collection.name, field="names") for n in request.names]
         found = {e.id: e for e in await collection.get_many(call, ids)}
+        roots = await merges.survivors(call, collection.name, [i for i in ids if i not in found])
+        found |= {old: found[root] for old, root in roots.items() if root in found}
         for record_id in ids:
             if record_id not in found:
                 raise collection.not_found(collection.codec.name_of(record_id))

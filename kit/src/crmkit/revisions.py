@@ -183,9 +183,17 @@ async def shown(
 
 
 async def values_before(
-    executor: Executor, codec: Codec[Any], custom: ResourceFields, record: UUID, version: int
+    executor: Executor,
+    codec: Codec[Any],
+    custom: ResourceFields,
+    record: UUID,
+    version: int,
+    *,
+    after: bool = False,
 ) -> dict[str, Any]:
     """What a version changed, as it was before: for `resources.set_field`, in a call that restores.
+
+    With `after`, as it was then.
 
     Raises:
         FailedPrecondition: `ERASED`: it was personal and is not kept any more.
@@ -202,9 +210,10 @@ async def values_before(
                 msg, reason="ERASED", field=f"{codec.contract.singular}.{name}"
             )
         if custom_id:
-            found.setdefault(_CUSTOM, {})[custom_id] = pair[0]
+            found.setdefault(_CUSTOM, {})[custom_id] = pair[after]
         else:
-            found[name] = None if pair[0] is None else codec.fields[name].from_json(pair[0])
+            value = pair[after]
+            found[name] = None if value is None else codec.fields[name].from_json(value)
     return found
 
 

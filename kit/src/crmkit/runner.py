@@ -26,9 +26,10 @@ from crmkit import (
     clock,
     contract,
     handover,
+    known_records,
     logging,
+    merging,
     migrations,
-    references,
     rights_events,
     telemetry,
 )
@@ -231,8 +232,9 @@ class RunningService:
         return min(RecordScope.ALL if found.contract.shared and scope else scope, found.event_scope)
 
     def _job_handlers(self) -> dict[str, Any]:
-        jobs = {
+        jobs: dict[str, Any] = {
             handover.JOB: handover.hand_over,
+            merging.JOB: merging.follow_again,
             erasure.JOB: erasure.erase_and_confirm,
             erasure.AGAIN: erasure.erase_again,
             **self.service.jobs,
@@ -283,7 +285,7 @@ class RunningService:
         tables: list[Mapping[str, EventHandler]] = [
             rights_events.HANDLERS,
             *([handover.HANDLERS] if self.service.collections else []),
-            references.handlers(self.service.knows),
+            known_records.handlers(self.service.knows),
             erasure.HANDLERS if self.service.name != OWNER else {},
             self.service.consumes,
         ]

@@ -146,6 +146,12 @@ KNOWN_RECORD = sa.Table(
     sa.Column("team", sa.Uuid),
     sa.Column("deleted", sa.Boolean, nullable=False),
     sa.Column("merged_into", sa.Uuid),
+    sa.Index(
+        "ix_known_record_merged_into",
+        "collection",
+        "merged_into",
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    ),
 )
 
 # Rights, projected from identity's feed (decision 7).

@@ -30,7 +30,7 @@ class Access(IntEnum):
 
 
 _READING = frozenset({"get", "list"})
-_OWNERS = frozenset({"delete", "undelete", "purge"})
+_OWNERS = frozenset({"delete", "undelete", "purge", "merge", "unmerge"})
 _GRANTEES = sa.bindparam("scope_grantees", type_=sa.ARRAY(sa.Uuid))
 _OF_RECORDS = compile_statement(
     sa.select(COLLABORATOR.c.record, sa.func.max(COLLABORATOR.c.access))

@@ -75,6 +75,8 @@ async def _refuse_while_referenced(call: Call, collection: Collection[Any], id_:
     for other in (c for c in call.home.collections.values() if c.holds_on):
         table = other.table
         for field, condition in _references(other.codec, collection.name, id_):
+            if field == other.ends_with:
+                continue
             query = sa.select(table.c.id).where(condition, table.c.id != id_).limit(1)
             row = await call.tx.fetch_one(compile_statement(query))
             if row is not None:
@@ -154,7 +156,7 @@ async def _expired(
     key = sa.tuple_(table.c.delete_time, table.c.id)
     query = (
         sa.select(table.c.delete_time, table.c.id)
-        .where(table.c.delete_time < before, _may_end(table))
+        .where(table.c.delete_time < before, _may_end(table), *_unmerged(table))
         .order_by(table.c.delete_time, table.c.id)
         .limit(_AT_ONCE)
     )
@@ -170,6 +172,11 @@ async def _expired(
         if len(rows) < _AT_ONCE:
             return
         last = rows[-1][0], rows[-1][1]
+
+
+def _unmerged(table: sa.Table) -> list[sa.ColumnElement[bool]]:
+    """What was merged goes when its survivor does: until then its name leads there."""
+    return [table.c.merged_into.is_(None)] if "merged_into" in table.c else []
 
 
 async def _purge_expired_one(

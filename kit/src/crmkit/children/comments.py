@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from crm.common.v1 import comment_pb2
 from crmkit import references
@@ -33,7 +34,7 @@ from crmkit.field_codecs import Reference
 from crmkit.field_values import text as checked_text
 from crmkit.fieldmask import masked_fields
 from crmkit.ids import uuid7
-from crmkit.names import format_name
+from crmkit.names import format_name, parse_name
 from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.statements import compile_statement
@@ -45,7 +46,9 @@ _NEWEST_FIRST = [Order("id", COMMENT.c.id, descending=True)]
 _COLUMNS = tuple(COMMENT.columns)
 _TEXT_AT = COMMENT.c.keys().index("text")
 _ID, _RECORD = sa.bindparam("id", type_=sa.Uuid), sa.bindparam("record", type_=sa.Uuid)
-_by_name = sa.select(*_COLUMNS).where(COMMENT.c.id == _ID, COMMENT.c.record == _RECORD)
+_by_name = sa.select(*_COLUMNS).where(
+    COMMENT.c.id == _ID, COMMENT.c.record == sa.any_(sa.bindparam("records", type_=ARRAY(sa.Uuid)))
+)
 _FIND = compile_statement(_by_name)
 _LOCK = compile_statement(_by_name.with_for_update())
 _INSERT = compile_statement(
@@ -99,8 +102,11 @@ class CommentService:
             return None
         field = "comment.reply_to"
         of, id_ = self._parents.split(name, "comments", field)
-        row = await call.tx.fetch_one(_FIND, {"id": id_, "record": parent.record.id})
-        if row is None or of != parent.name:
+        row = await call.tx.fetch_one(_FIND, {"id": id_, "records": parent.records})
+        if (
+            row is None
+            or parse_name(of, collection=parent.collection.name, field=field) not in parent.records
+        ):
             msg = f"{field} must be a comment of {parent.name}."
             raise InvalidArgument(msg, field=field)
         answered = _values(row)
@@ -116,7 +122,7 @@ class CommentService:
         """One comment, deleted or not."""
         of, id_ = self._parents.split(request.name, "comments", "name")
         parent = await self._parents.find(call, of, field="name")
-        row = await call.reader.fetch_one(_FIND, {"id": id_, "record": parent.record.id})
+        row = await call.reader.fetch_one(_FIND, {"id": id_, "records": parent.records})
         if row is None:
             raise parent.not_found(request.name)
         return _message(_values(row))
@@ -126,7 +132,7 @@ class CommentService:
     ) -> comment_pb2.ListCommentsResponse:
         """The comments of a record and their answers, newest first."""
         parent = await self._parents.find(call, request.parent)
-        query = sa.select(*_COLUMNS).where(COMMENT.c.record == parent.record.id)
+        query = sa.select(*_COLUMNS).where(COMMENT.c.record.in_(parent.records))
         if not request.show_deleted:
             query = query.where(COMMENT.c.delete_time.is_(None))
         bound_to = f"comments/{parent.name}/{request.show_deleted}"
@@ -171,7 +177,7 @@ class CommentService:
         """A comment, locked, with its record."""
         of, id_ = self._parents.split(name, "comments", field)
         parent = await self._parents.hold(call, of, field=field)
-        found = await call.tx.fetch_one(_LOCK, {"id": id_, "record": parent.record.id})
+        found = await call.tx.fetch_one(_LOCK, {"id": id_, "records": parent.records})
         if found is None:
             raise parent.not_found(name)
         row = _values(found)

@@ -4,7 +4,7 @@ Its owner follows it, and whoever comments on it or is mentioned in a comment; e
 Who has unfollowed a record is not made to follow it again by a mention; a person with the right may do that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from google.protobuf import empty_pb2
 
 from crm.common.v1 import follower_pb2
 from crmkit import references
+from crmkit.aggregate import Record
 from crmkit.call import Call
 from crmkit.children.parents import (
     Parent,
@@ -156,6 +157,24 @@ def _row(call: Call, parent: Parent, user: UUID, *, following: bool) -> dict[str
         "following": following,
         "create_time": call.now,
     }
+
+
+_OF_OTHERS = compile_statement(
+    sa.select(FOLLOWER.c.user)
+    .distinct()
+    .where(
+        FOLLOWER.c.record == sa.any_(sa.bindparam("records", type_=sa.ARRAY(sa.Uuid))),
+        FOLLOWER.c.following,
+    )
+)
+
+
+async def join(call: Call, parent: Parent, others: Sequence[Record]) -> None:
+    """Who follows merged records follows their survivor from now on, unless they have decided otherwise."""
+    rows = await call.tx.fetch_all(_OF_OTHERS, {"records": [other.id for other in others]})
+    owners = [other.owner for other in others if other.owner is not None]
+    theirs = {row[0] for row in rows} | set(owners)
+    await add(call, parent, theirs - {parent.record.owner})
 
 
 async def add(call: Call, parent: Parent, users: Iterable[UUID]) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from crmkit import contract
+from crmkit import contract, merges
 from crmkit.access import RecordScope
 from crmkit.aggregate import Record
 from crmkit.call import Call
@@ -23,10 +23,15 @@ from crmkit.statements import Statement, compile_statement
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A record that the caller may see."""
+    """A record that the caller may see.
+
+    Attributes:
+        records: Its id, and those of all that were merged into it: what belongs to them belongs to it.
+    """
 
     collection: Collection[Any]
     record: Record
+    records: list[UUID]
 
     @property
     def name(self) -> str:
@@ -64,7 +69,8 @@ class Parents:
         collection = self.collection(name, field)
         permission = collection.permission(verb)
         record = await collection.get(call, name, permission=permission, field=field)
-        return Parent(collection, record)
+        records = await merges.family(call, collection.name, record.id)
+        return Parent(collection, record, records)
 
     async def hold(
         self, call: Call, name: str, *, verb: str = "get", field: str = "parent"
@@ -76,6 +82,7 @@ class Parents:
         """
         collection = self.collection(name, field)
         (record,) = parse_names(name, collection=collection.name, field=field)
+        (record,) = await merges.present(call, collection.name, [record], executor=call.tx)
         await call.tx.fetch_one(_hold(collection.table), {"id": record})
         parent = await self.find(call, name, verb=verb, field=field)
         if parent.record.delete_time is not None:

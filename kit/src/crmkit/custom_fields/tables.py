@@ -54,6 +54,8 @@ CUSTOM_FIELD_VALUE = sa.Table(
     sa.Column("time_value", TIMESTAMP),
     sa.Column("reference_value", sa.Uuid),
     sa.Column("options_value", sa.ARRAY(TEXT)),
+    # What was recorded, where that was merged into what is shown.
+    sa.Column("reference_as_recorded", sa.Uuid),
     sa.ForeignKeyConstraint(
         ["field", "type", "target", "unique"],
         ["custom_field.id", "custom_field.type", "custom_field.target", "custom_field.unique"],
@@ -71,4 +73,10 @@ CUSTOM_FIELD_VALUE = sa.Table(
         for kind in ("text", "number", "flag", "date", "time", "reference")
     ],
     sa.Index("ix_custom_field_value_options", "options_value", postgresql_using="gin"),
+    sa.Index(
+        "ix_custom_field_value_recorded",
+        "field",
+        "reference_as_recorded",
+        postgresql_where=sa.text("reference_as_recorded IS NOT NULL"),
+    ),
 )

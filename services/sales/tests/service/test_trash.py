@@ -12,7 +12,7 @@ from crm.common.v1.feed_pb2 import FeedEvent
 from crm.common.v1.revision_pb2 import ListRevisionsRequest
 from crm.customer.v1 import account_pb2
 from crm.sales.v1 import opportunity_pb2, opportunity_pb2_grpc, product_pb2, product_pb2_grpc
-from crmkit import clock, references, trash
+from crmkit import clock, known_records, trash
 from crmkit.access import service_principal
 from crmkit.call import new_call
 from crmkit.feed.events import Event
@@ -173,7 +173,7 @@ async def test_other_services_forget_what_is_purged(sales: ServiceUnderTest) -> 
     id_, home = uuid7(), sales.running.home
     account = account_pb2.Account(name=f"accounts/{id_}")
     account.delete_time.FromDatetime(clock.now())
-    handler = references.handlers(["accounts"])["customer.account.*"]
+    handler = known_records.handlers(["accounts"])["customer.account.*"]
     known = compile_statement(
         sa.select(KNOWN_RECORD.c.deleted).where(KNOWN_RECORD.c.id == sa.bindparam("id"))
     )
