@@ -26,6 +26,7 @@ from customer.storage.customer_pool import CUSTOMER_POOLS
 from customer.storage.duplicate import DUPLICATE_SETS
 from customer.storage.erasure import ERASE_LAST
 from customer.storage.interaction import INTERACTIONS
+from customer.storage.merge_record import MERGE_RECORDS
 from customer.storage.personal import PERSONAL
 from customer.storage.task import TASK_TIME, TASKS
 from customer.usecases.erase_contact import erase_last
@@ -59,6 +60,7 @@ SERVICE = Service(
         CONSENTS,
         CUSTOMER_POOLS,
         DUPLICATE_SETS,
+        MERGE_RECORDS,
     ],
     servicers={
         "crm.customer.v1.AccountService": AccountService(),

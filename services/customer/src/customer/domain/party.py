@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from crmkit.aggregate import Record
 from crmkit.errors import InvalidArgument
@@ -20,7 +21,7 @@ from customer.domain.values import (
     normalise_emails,
 )
 
-_IN_STEP = (
+IN_STEP = (
     "display_name", "emails", "phones", "addresses", "owner", "preferred_channel", "quiet_hours_start",
     "quiet_hours_end", "time_zone", "language_code", "interests", "important_dates", "delete_time",
 )  # fmt: skip
@@ -60,10 +61,11 @@ class Party(Record):
     quality_issues: list[str] = field(default_factory=list)
     field_sources: dict[str, str] = field(default_factory=dict)
     erase_time: dt.datetime | None = None
+    merged_into: UUID | None = None
 
     def in_step(self) -> dict[str, Any]:
         """What a private person's account and contact have in common."""
-        return {name: deepcopy(getattr(self, name)) for name in _IN_STEP}
+        return {name: deepcopy(getattr(self, name)) for name in IN_STEP}
 
     def settle_points(self, default_region: str = "") -> None:
         """Writes addresses and numbers as they are kept; numbers without a country are of the default's."""

@@ -1,5 +1,6 @@
 """What other services' events mean for customers."""
 
+from crmkit import merges
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
@@ -28,7 +29,8 @@ async def on_opportunity(event: Event, call: Call) -> None:
     past = event.routing_key.rpartition(".")[2]
     name: str = event.message.opportunity.account
     if past in _TOUCHING and name:
-        account = parse_name(name, collection="accounts", field="account")
+        named = parse_name(name, collection="accounts", field="account")
+        (account,) = await merges.present(call, "accounts", [named], executor=call.tx)
         await touch_by_opportunity(call, account, event.effective_time)
     await timeline.record_changed(event, call)
 

@@ -7,6 +7,7 @@ from crmkit.field_values import text as clean
 from crmkit.money import Money
 from crmkit.names import parse_name
 from customer.domain.account import Account, Credit
+from customer.rpc.merge import merge_into, take_back
 from customer.rpc.values import date_of, name_of
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
@@ -77,6 +78,28 @@ class AccountService:
     ) -> account_pb2.Account:
         """Finds an account by its identifier in another system."""
         return _message(await ACCOUNTS.by_external_id(call, request.system, request.external_id))
+
+    async def MergeAccounts(
+        self, request: account_pb2.MergeAccountsRequest, call: Call
+    ) -> account_pb2.MergeAccountsResponse:
+        """Makes several accounts one."""
+        answer = account_pb2.MergeAccountsResponse()
+        await merge_into(call, ACCOUNTS, request, answer)
+        return answer
+
+    async def UnmergeAccounts(
+        self, request: account_pb2.UnmergeAccountsRequest, call: Call
+    ) -> account_pb2.UnmergeAccountsResponse:
+        """Takes a merge back."""
+        answer = account_pb2.UnmergeAccountsResponse()
+        await take_back(call, ACCOUNTS, request, answer)
+        return answer
+
+    async def LookupAccountByNumber(
+        self, request: account_pb2.LookupAccountByNumberRequest, call: Call
+    ) -> account_pb2.Account:
+        """Finds an account by its customer number."""
+        return _message(await ACCOUNTS.by_number(call, request.customer_number))
 
 
 def _credit(request: account_pb2.SetAccountCreditRequest) -> Credit:

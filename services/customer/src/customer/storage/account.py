@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from crm.customer.v1 import account_pb2
 from crmkit.call import Call
 from crmkit.errors import InvalidArgument
+from crmkit.following import recorded_index
 from crmkit.numbers import Numbers
 from crmkit.preparing import prepare
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, money_columns, record_table
@@ -31,6 +32,7 @@ accounts = record_table(
     sa.Column("state", TEXT, nullable=False),
     sa.Column("partner", sa.Boolean),
     sa.Column("parent_account", sa.Uuid),
+    sa.Column("parent_account_as_recorded", sa.Uuid),
     sa.Column("industry", TEXT),
     sa.Column("founded_year", sa.Integer),
     sa.Column("employee_count", sa.Integer),
@@ -69,6 +71,7 @@ accounts = record_table(
     ),
     sa.Index("ix_accounts_display_name", "display_name", "id"),
     sa.Index("ix_accounts_parent_account", "parent_account"),
+    *recorded_index("accounts", "parent_account"),
     sa.Index("ix_accounts_domains", "domains", postgresql_using="gin"),
     sa.Index(
         "uq_accounts_customer_number",
@@ -94,6 +97,15 @@ _ANCESTORS = compile_statement(
         ) SELECT id FROM above
         """
     ).bindparams(sa.bindparam("id", type_=sa.Uuid))
+)
+_PARENTS = compile_statement(
+    sa.select(accounts.c.parent_account).where(
+        accounts.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Uuid))),
+        accounts.c.parent_account.is_not(None),
+    )
+)
+_BY_NUMBER = compile_statement(
+    sa.select(accounts.c.id).where(accounts.c.customer_number == sa.bindparam("number"))
 )
 _HOLD_HIERARCHY = compile_statement(
     sa.text("SELECT pg_advisory_xact_lock(hashtextextended('accounts.parent_account', 0))")
@@ -149,6 +161,22 @@ async def _refuse_circles(call: Call, after: Account, before: Account | None) ->
 
 class Accounts(InPools[Account]):
     """Accounts; a private person's is kept in step with their contact."""
+
+    async def above(self, call: Call, account: UUID) -> set[UUID]:
+        """The accounts that one belongs to, over however many steps; nobody changes that before the end."""
+        await call.tx.fetch_one(_HOLD_HIERARCHY)
+        above = await call.tx.fetch_all(_ANCESTORS, {"id": account})
+        parents = await call.tx.fetch_all(_PARENTS, {"ids": [row[0] for row in above]})
+        return {row[0] for row in parents}
+
+    async def by_number(self, call: Call, number: str) -> Account:
+        """The account with a customer number, within the caller's scope; raises NotFound."""
+        row = await call.reader.fetch_one(_BY_NUMBER, {"number": number})
+        found = await self.get_many(call, [row[0]]) if row is not None else []
+        if not found:
+            wanted = f"account with the number {number}"
+            raise self.not_found(wanted)
+        return found[0]
 
     async def insert(self, call: Call, entity: Account) -> Account:
         """Stores a new account, and a private person's contact."""

@@ -13,6 +13,7 @@ from crmkit.access import EVERYTHING, Principal, RecordScope, scope_condition, s
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import NotFound
+from crmkit.following import recorded_index
 from crmkit.ids import uuid5_of
 from crmkit.jobs import enqueue
 from crmkit.listing import Listing
@@ -37,8 +38,11 @@ appointments = record_table(
     sa.Column("recurrence", TEXT),
     sa.Column("place", TEXT),
     sa.Column("attendees", JSONB, nullable=False),
+    sa.Column("attendees_as_recorded", JSONB),
     sa.Column("participants", sa.ARRAY(TEXT), nullable=False),
+    sa.Column("participants_as_recorded", sa.ARRAY(TEXT)),
     sa.Column("related", sa.ARRAY(TEXT), nullable=False),
+    sa.Column("related_as_recorded", sa.ARRAY(TEXT)),
     sa.Column("reminder_minutes", sa.ARRAY(sa.Integer), nullable=False),
     sa.Column("series_start_time", TIMESTAMP),
     sa.Column("next_appointment", sa.Uuid),
@@ -47,8 +51,17 @@ appointments = record_table(
     sa.Column("closer", sa.Uuid),
     sa.Index("ix_appointments_start_time", "start_time", "id"),
     sa.Index("ix_appointments_owner_start_time", "owner", "start_time", "id"),
+    sa.Index(
+        "ix_appointments_attendees",
+        "attendees",
+        postgresql_using="gin",
+        postgresql_ops={"attendees": "jsonb_path_ops"},
+    ),
+    *recorded_index("appointments", "attendees", "jsonb_path_ops"),
     sa.Index("ix_appointments_participants", "participants", postgresql_using="gin"),
+    *recorded_index("appointments", "participants", "array_ops"),
     sa.Index("ix_appointments_related", "related", postgresql_using="gin"),
+    *recorded_index("appointments", "related", "array_ops"),
     sa.Index(
         "ix_appointments_related_planned",
         "related",

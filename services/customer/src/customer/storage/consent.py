@@ -15,6 +15,7 @@ from crmkit.access import EVERYTHING, RecordScope, scope_condition
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition, Failure, NotFound
+from crmkit.following import recorded_index
 from crmkit.listing import Listing
 from crmkit.schema import REVISION
 from crmkit.sharing import Found, shared_with_caller, within_reach
@@ -30,6 +31,8 @@ consents = record_table(
     "consents",
     CUSTOMER,
     sa.Column("contact", sa.Uuid, nullable=False),
+    # A merge alone changes to whom an entry belongs, and its undoing.
+    sa.Column("contact_as_recorded", sa.Uuid),
     sa.Column("channel", TEXT, nullable=False),
     sa.Column("purpose", TEXT, nullable=False),
     sa.Column("decision", TEXT, nullable=False),
@@ -42,6 +45,7 @@ consents = record_table(
     sa.Column("effective_time", TIMESTAMP, nullable=False),
     sa.Index("ix_consents_contact", "contact", "channel", "purpose", "effective_time"),
     sa.Index("ix_consents_effective_time", "effective_time", "id"),
+    *recorded_index("consents", "contact"),
 )
 
 # As `Consent.rank`.

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from crm.customer.v1 import contact_pb2
 from crmkit.call import Call
+from crmkit.following import recorded_index
 from crmkit.statements import TEXT, compile_statement, record_table
 from customer.domain.contact import Contact
 from customer.domain.erasure import refuse_erased
@@ -21,14 +22,18 @@ contacts = record_table(
     sa.Column("given_name", TEXT),
     sa.Column("family_name", TEXT),
     sa.Column("account", sa.Uuid),
+    sa.Column("account_as_recorded", sa.Uuid),
     sa.Column("job_title", TEXT),
     sa.Column("birthday", sa.Date),
     sa.Column("do_not_call", sa.Boolean),
     *party_columns("contacts"),
     sa.Index("ix_contacts_display_name", "display_name", "id"),
     sa.Column("accounts", JSONB, nullable=False, server_default=sa.text("'[]'")),
+    sa.Column("accounts_as_recorded", JSONB),
     sa.Column("person_account", sa.Uuid),
     sa.Index("ix_contacts_account", "account", "id"),
+    *recorded_index("contacts", "account"),
+    *recorded_index("contacts", "accounts", "jsonb_path_ops"),
     sa.Index(
         "ix_contacts_accounts",
         "accounts",

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from crm.customer.v1 import interaction_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.following import recorded_index
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, record_table
 from customer.domain.interaction import Interaction
 from customer.storage.schema import CUSTOMER
@@ -21,15 +22,19 @@ interactions = record_table(
     sa.Column("subject", TEXT),
     sa.Column("body", TEXT),
     sa.Column("participants", sa.ARRAY(TEXT), nullable=False),
+    sa.Column("participants_as_recorded", sa.ARRAY(TEXT)),
     sa.Column("participant_addresses", sa.ARRAY(TEXT), nullable=False),
     sa.Column("related", sa.ARRAY(TEXT), nullable=False),
+    sa.Column("related_as_recorded", sa.ARRAY(TEXT)),
     sa.Column("duration_minutes", sa.Integer),
     sa.Column("occur_time", TIMESTAMP, nullable=False),
     sa.Column("message_id", TEXT),
     sa.Index("ix_interactions_occur_time", "occur_time", "id"),
     sa.Index("ix_interactions_owner_occur_time", "owner", "occur_time", "id"),
     sa.Index("ix_interactions_participants", "participants", postgresql_using="gin"),
+    *recorded_index("interactions", "participants", "array_ops"),
     sa.Index("ix_interactions_related", "related", postgresql_using="gin"),
+    *recorded_index("interactions", "related", "array_ops"),
     sa.Index(
         "uq_interactions_message_id",
         "message_id",

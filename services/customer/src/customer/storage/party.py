@@ -1,6 +1,7 @@
 """What the tables of accounts and contacts have in common."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.custom_values import hide
 from crmkit.sources import is_noted, settled
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement
 from customer.domain.party import Party
@@ -40,6 +42,12 @@ def party_columns(table: str) -> list[sa.schema.SchemaItem]:
         sa.Column("field_sources", JSONB, nullable=False, server_default=sa.text("'{}'")),
         sa.Index(f"ix_{table}_quality_issues", "quality_issues", postgresql_using="gin"),
         sa.Column("erase_time", TIMESTAMP),
+        sa.Column("merged_into", sa.Uuid),
+        sa.Index(
+            f"ix_{table}_merged_into",
+            "merged_into",
+            postgresql_where=sa.text("merged_into IS NOT NULL"),
+        ),
         sa.Index(f"ix_{table}_sort_name", "sort_name", "id"),
         *(
             sa.Index(
@@ -72,11 +80,17 @@ def external_id_table(records: str) -> sa.Table:
 
 
 class Parties(Collection[P]):
-    """Records that other systems know, too: each identifier is unique within its system."""
+    """Records that other systems know, too: each identifier is unique within its system.
+
+    They can be merged; what was merged ends with its survivor.
+    """
+
+    ends_with = "merged_into"
 
     def __init__(self, *arguments: Any, external_ids: sa.Table, **options: Any) -> None:
         """As a collection; `external_ids` is its table of `external_id_table`."""
         super().__init__(*arguments, **options)
+        self.handed_over = self.table.c.merged_into.is_(None)  # its name means the survivor
         ids = external_ids
         record = sa.bindparam("record", type_=sa.Uuid)
         self._forget = compile_statement(sa.delete(ids).where(ids.c.record == record))
@@ -170,6 +184,26 @@ class Parties(Collection[P]):
             wanted = f"{self.contract.singular} {value} of {system or 'no system'}"
             raise self.not_found(wanted)
         return found[0]
+
+    async def absorb(self, call: Call, loser: P, survivor: UUID) -> None:
+        """Merges a record, locked for it, into another; what is kept in step with it stays as it is."""
+        loser.delete_time, loser.merged_into = call.now, survivor
+        loser.record("merged")
+        await super().save(call, loser)
+
+    async def release(self, call: Call, loser: UUID, survivor: UUID) -> bool:
+        """Lets a record that was merged into another stand by itself again; False where it was not."""
+        row = await call.tx.fetch_one(self._lock, {"id": loser})
+        if row is None:
+            return False
+        (entity,) = hide(call, self.name, [self.codec.from_row(row)])
+        if entity.merged_into != survivor:
+            return False
+        call.state[entity.id] = (copy(entity), self.codec.to_row(entity))
+        entity.delete_time = entity.merged_into = None
+        entity.record("unmerged", survivor=self.codec.name_of(survivor))
+        await super().save(call, entity)
+        return True
 
     async def _keep_ids(self, call: Call, entities: Sequence[P]) -> None:
         rows: list[tuple[UUID, str, str]] = [

@@ -66,7 +66,9 @@ class InPools(Parties[P]):
         is_open = pool == sa.any_(sa.func.array(_open_pools().scalar_subquery()))
         self.listing = Listing(self.codec, opened=is_open)
         ids = sa.bindparam("ids", type_=ARRAY(sa.Uuid))
-        query = sa.select(self.table.c.id).where(self.table.c.id == sa.any_(ids), is_open)
+        by_ids = sa.select(self.table.c.id).where(self.table.c.id == sa.any_(ids), is_open)
+        # What was merged is not there any more: its survivor may be somebody's.
+        query = by_ids.where(self.table.c.merged_into.is_(None))
         self._opened = compile_statement(query)
 
     async def get(

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from crm.customer.v1 import task_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.following import recorded_index
 from crmkit.ids import uuid5_of
 from crmkit.jobs import enqueue
 from crmkit.statements import TEXT, TIMESTAMP, record_table
@@ -27,6 +28,7 @@ tasks = record_table(
     sa.Column("due_time", TIMESTAMP),
     sa.Column("remind_time", TIMESTAMP),
     sa.Column("related", sa.ARRAY(TEXT), nullable=False),
+    sa.Column("related_as_recorded", sa.ARRAY(TEXT)),
     sa.Column("recurrence", TEXT),
     sa.Column("time_zone", TEXT),
     sa.Column("series_start_time", TIMESTAMP),
@@ -42,6 +44,7 @@ tasks = record_table(
         postgresql_using="gin",
         postgresql_where=sa.text("state IN ('OPEN', 'IN_PROGRESS')"),
     ),
+    *recorded_index("tasks", "related", "array_ops"),
     sa.Index("ix_tasks_closer", "closer", "close_time", postgresql_where=sa.text("state = 'DONE'")),
 )
 

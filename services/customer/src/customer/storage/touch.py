@@ -74,6 +74,16 @@ _HOLD = compile_statement(
         account_touches.c.opportunity_time,
     )
 )
+_TIMES = ("owner_time", "interaction_time", "opportunity_time")
+_TAKE_OVER = compile_statement(
+    sa.text(
+        f"INSERT INTO account_touches (account, {', '.join(_TIMES)})"  # noqa: S608 - our own names
+        f" SELECT :account, {', '.join(f'max({name})' for name in _TIMES)}"
+        " FROM account_touches WHERE account = ANY (:merged)"
+        " ON CONFLICT (account) DO UPDATE SET "
+        + ", ".join(f"{n} = greatest(account_touches.{n}, excluded.{n})" for n in _TIMES)
+    ).bindparams(_ACCOUNT, sa.bindparam("merged", type_=ARRAY(sa.Uuid)))
+)
 _FORGET_PURGED = compile_statement(
     sa.text(
         "DELETE FROM account_touches t WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.id = t.account)"
@@ -111,6 +121,11 @@ async def touch_by_opportunity(call: Call, account: UUID, time: datetime) -> Non
 async def note_new_owner(call: Call, account: UUID) -> None:
     """Notes that an account got another owner now."""
     await call.tx.execute(_NEW_OWNER, {"account": account, "time": call.now})
+
+
+async def take_over_touches(call: Call, survivor: UUID, merged: Sequence[UUID]) -> None:
+    """What happened with accounts that are merged has happened with their survivor; it stays so."""
+    await call.tx.execute(_TAKE_OVER, {"account": survivor, "merged": list(merged)})
 
 
 async def hold_touches(call: Call, account: Account) -> Touches:
