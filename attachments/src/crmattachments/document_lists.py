@@ -60,7 +60,7 @@ async def page_of_documents(
         query = query.join(records, records.c.id == _c.record).where(*conditions)
     else:
         parent = await parents.find(call, request.parent)
-        query = query.where(_c.record == parent.record.id)
+        query = query.where(_c.record.in_(parent.records))
     query = query.where(_c.is_current)
     if not request.show_deleted:
         query = query.where(_c.delete_time.is_(None))

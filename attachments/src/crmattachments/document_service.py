@@ -208,9 +208,7 @@ class DocumentService:
         """A document's current version, deleted or not."""
         of, id_ = self._parents.split(name, "documents", field)
         parent = await self._parents.find(call, of, verb=verb, field=field)
-        row = await call.reader.fetch_one(
-            documents.CURRENT, {"id": id_, "record": parent.record.id}
-        )
+        row = await call.reader.fetch_one(documents.CURRENT, {"id": id_, "records": parent.records})
         if row is None or rows.document_of(rows.values(row)) != id_:
             raise parent.not_found(name)
         return rows.values(row)
@@ -222,7 +220,7 @@ class DocumentService:
         of, id_ = self._parents.split(name, "documents", field)
         parent = await self._parents.hold(call, of, verb="update", field=field)
         versions = await documents.versions(call, id_)
-        known = [row for row in versions if row["record"] == parent.record.id]
+        known = [row for row in versions if row["record"] in parent.records]
         if not known or rows.document_of(known[0]) != id_:
             raise parent.not_found(name)
         check_etag(name, etag, known[0]["document_version"])

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from crm.common.v1 import document_pb2
 from crmattachments import rows
-from crmattachments.rows import COLUMNS, document_of
+from crmattachments.rows import COLUMNS, RECORDS, document_of
 from crmkit.call import Call
 from crmkit.children.parents import Parent, event_message, publish
 from crmkit.children.tables import ATTACHMENT
@@ -23,13 +23,13 @@ EXPIRY_JOB = "document_expiry"
 FIELDS = ("title", "folder", "tags", "expire_time")  # what people say of a document
 # What a new version takes over from the one before, besides its document's id.
 INHERITED = ("collection", "record", "document_version", *FIELDS)
-_ID, _RECORD = sa.bindparam("id", type_=sa.Uuid), sa.bindparam("record", type_=sa.Uuid)
+_ID = sa.bindparam("id", type_=sa.Uuid)
 _OF = sa.or_(ATTACHMENT.c.id == _ID, ATTACHMENT.c.document == _ID)
 _VERSIONS = sa.select(*COLUMNS).where(_OF).order_by(ATTACHMENT.c.version_number)
 ALL_VERSIONS = compile_statement(_VERSIONS)
 _LOCK = compile_statement(_VERSIONS.with_for_update())
 CURRENT = compile_statement(
-    sa.select(*COLUMNS).where(_OF, ATTACHMENT.c.record == _RECORD, ATTACHMENT.c.is_current)
+    sa.select(*COLUMNS).where(_OF, ATTACHMENT.c.record == sa.any_(RECORDS), ATTACHMENT.c.is_current)
 )
 _SAID = (*FIELDS, "document_version", "document_update_time")
 _STORE = compile_statement(

@@ -19,8 +19,9 @@ COLUMNS = tuple(ATTACHMENT.columns)
 _CHANGED = ("version", "update_time", "delete_time", "purge_time")
 MOST_PER_RECORD = 100
 _ID, _RECORD = sa.bindparam("id", type_=sa.Uuid), sa.bindparam("record", type_=sa.Uuid)
+RECORDS = sa.bindparam("records", type_=sa.ARRAY(sa.Uuid))  # of a record: `Parent.records`
 FIND = compile_statement(
-    sa.select(*COLUMNS).where(ATTACHMENT.c.id == _ID, ATTACHMENT.c.record == _RECORD)
+    sa.select(*COLUMNS).where(ATTACHMENT.c.id == _ID, ATTACHMENT.c.record == sa.any_(RECORDS))
 )
 FIND_DELETED = compile_statement(
     sa.select(*COLUMNS).where(ATTACHMENT.c.id == _ID, ATTACHMENT.c.delete_time.is_not(None))

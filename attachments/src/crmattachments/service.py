@@ -77,7 +77,7 @@ class AttachmentService:
     ) -> attachment_pb2.ListAttachmentsResponse:
         """The attachments of a record, newest first."""
         parent = await self._parents.find(call, request.parent)
-        query = sa.select(*rows.COLUMNS).where(ATTACHMENT.c.record == parent.record.id)
+        query = sa.select(*rows.COLUMNS).where(ATTACHMENT.c.record.in_(parent.records))
         if not request.show_deleted:
             query = query.where(ATTACHMENT.c.delete_time.is_(None))
         bound_to = f"attachments/{parent.name}/{request.show_deleted}"
@@ -162,7 +162,7 @@ class AttachmentService:
     async def _find(self, call: Call, name: str) -> dict[str, Any]:
         of, id_ = self._parents.split(name, "attachments", "name")
         parent = await self._parents.find(call, of, field="name")
-        row = await call.reader.fetch_one(rows.FIND, {"id": id_, "record": parent.record.id})
+        row = await call.reader.fetch_one(rows.FIND, {"id": id_, "records": parent.records})
         if row is None:
             raise parent.not_found(name)
         return rows.values(row)
@@ -173,7 +173,7 @@ class AttachmentService:
         """The record, which the caller may update, the document's versions, locked, and the one named."""
         of, id_ = self._parents.split(name, "attachments", "name")
         parent = await self._parents.hold(call, of, verb="update", field="name")
-        found = await call.tx.fetch_one(rows.FIND, {"id": id_, "record": parent.record.id})
+        found = await call.tx.fetch_one(rows.FIND, {"id": id_, "records": parent.records})
         if found is None:
             raise parent.not_found(name)
         versions = await documents.versions(call, rows.document_of(rows.values(found)))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from crmkit import merges
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.db import Transaction
@@ -73,7 +74,10 @@ async def matches(
 async def _by_external_id(
     call: Call, collection: Collection[Any], values: list[str]
 ) -> dict[Identity, Match]:
-    """Also deleted records and those out of scope: an external id is taken once and for all."""
+    """Also deleted records and those out of scope: an external id is taken once and for all.
+
+    That of a record that was merged leads to the survivor.
+    """
     c = collection.table.c
     statement = compile_statement(
         sa.select(c.external_id, c.id, c.delete_time, c.owner, c.team).where(
@@ -81,9 +85,27 @@ async def _by_external_id(
         )
     )
     rows = await call.tx.fetch_all(statement, {"values": values})
+    rows = await _survivors(call, collection, rows)
     records = [(id_, owner, team) for _, id_, _, owner, team in rows]
     reached = await collection.within_reach(call, collection.permission("get"), records)
     return {
         ("external_id", value): Match(id_, usable=delete_time is None and id_ in reached)
         for value, id_, delete_time, _, _ in rows
     }
+
+
+async def _survivors(call: Call, collection: Collection[Any], rows: list[Any]) -> list[Any]:
+    """The rows with the survivors' in the place of those that were merged."""
+    ids = [row[1] for row in rows if row[2] is not None]
+    roots = await merges.survivors(call, collection.name, ids, executor=call.tx)
+    if not roots:
+        return rows
+    c = collection.table.c
+    statement = compile_statement(
+        sa.select(c.id, c.delete_time, c.owner, c.team).where(
+            c.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))
+        )
+    )
+    there = await call.tx.fetch_all(statement, {"ids": list(roots.values())})
+    by_id = {row[0]: row for row in there}
+    return [(row[0], *by_id[roots[row[1]]]) if row[1] in roots else row for row in rows]

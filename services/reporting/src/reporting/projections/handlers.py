@@ -1,12 +1,13 @@
 """Which events change which facts."""
 
 from crmkit.service import EventHandler
-from reporting.projections import opportunity, organisation, ticket
+from reporting.projections import account, opportunity, organisation, ticket
 
 HANDLERS: dict[str, EventHandler] = {
     **opportunity.HANDLERS,
     **ticket.HANDLERS,
     **organisation.HANDLERS,
+    **account.HANDLERS,
 }
 
 

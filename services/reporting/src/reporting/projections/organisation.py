@@ -47,6 +47,5 @@ HANDLERS = {
     "identity.team.*": team_changed,
     "sales.pipeline.*": pipeline_changed,
     "sales.product.*": named_record_changed,
-    "customer.account.*": named_record_changed,
     "marketing.campaign.*": named_record_changed,
 }

@@ -16,6 +16,7 @@ from crm.support.v1.ticket_pb2 import Ticket
 from crmkit.filters import FilterField
 from crmkit.statements import TIMESTAMP
 from reporting.storage.facts import (
+    dim_merge,
     dim_team,
     fact_opportunity,
     fact_opportunity_product,
@@ -25,6 +26,7 @@ from reporting.storage.facts import (
 NOW = sa.bindparam("now", type_=TIMESTAMP)
 ZONE = sa.bindparam("time_zone", type_=sa.Text)
 TEAMS = dim_team.alias("team_of_record")
+MERGES = dim_merge.alias("merge_of_account")
 AGES = {"0-1": 1, "1-3": 3, "3-7": 7, "7-30": 30, "30+": None}  # days, the upper end excluded
 
 # The dimensions whose values are resource names; the others are plain words.
@@ -91,6 +93,11 @@ def _reference(column: Column, collection: str) -> Dimension:
     return Dimension((column,), name, FilterField(column, "reference", (collection,)))
 
 
+def _account(facts: sa.FromClause) -> Dimension:
+    """The account that stands for the one that was recorded."""
+    return _reference(sa.func.coalesce(MERGES.c.survivor, facts.c.account), "accounts")
+
+
 def _stage(facts: sa.FromClause) -> Dimension:
     pipeline, stage = facts.c.pipeline, facts.c.stage
     name = (
@@ -145,7 +152,7 @@ def _opportunity_dimensions(
         "owner": _reference(facts.c[owner], "users"),
         "team": _reference(facts.c[team], "teams"),
         "parent_team": _reference(TEAMS.c.parent, "teams"),
-        "account": _reference(facts.c.account, "accounts"),
+        "account": _account(facts),
         "state": _state(facts, Opportunity.State.keys()),
     }
     if "product" in facts.c:
@@ -168,7 +175,7 @@ def _tickets(facts: sa.FromClause) -> dict[str, Dimension]:
         "owner": _reference(facts.c.owner, "users"),
         "team": _reference(facts.c.team, "teams"),
         "parent_team": _reference(TEAMS.c.parent, "teams"),
-        "account": _reference(facts.c.account, "accounts"),
+        "account": _account(facts),
         "state": _state(facts, Ticket.State.keys()),
         "age": _age(facts.c.open_time),
     }

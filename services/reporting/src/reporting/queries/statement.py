@@ -11,7 +11,7 @@ from crmkit.access import RecordScope, scope_condition
 from crmkit.filter_grammar import Group, Node, Term, parse_filter
 from crmkit.filters import compile_filter
 from crmkit.statements import TIMESTAMP, Statement, compile_statement
-from reporting.queries.datasets import TEAMS, Dataset
+from reporting.queries.datasets import MERGES, TEAMS, Dataset
 from reporting.queries.metrics import METRICS, Metric, Records, Unit, is_in
 
 MAX_ROWS = 10_000
@@ -96,7 +96,7 @@ def _select(question: Question, number: int) -> sa.Select[Any]:
             *values,
             *_currencies(records, asked),
         )
-        .select_from(_with_teams(facts, dataset))
+        .select_from(_joined(facts, dataset))
         .where(*conditions)
         .limit(MAX_ROWS + 1)
     )
@@ -118,7 +118,7 @@ def _facts(
     kept = [column for column in shares.c if column.name not in ("amount", "product")]
     once = (
         sa.select(*kept, sa.func.sum(shares.c.amount).label("amount"))
-        .select_from(_with_teams(shares, dataset))
+        .select_from(_joined(shares, dataset))
         .where(*conditions)
         .group_by(*kept)
         .subquery("once")
@@ -126,9 +126,10 @@ def _facts(
     return once, []
 
 
-def _with_teams(facts: sa.FromClause, dataset: Dataset) -> sa.FromClause:
-    """PostgreSQL leaves the join out where nothing asks for the parent team."""
-    return facts.outerjoin(TEAMS, TEAMS.c.id == facts.c[dataset.team])
+def _joined(facts: sa.FromClause, dataset: Dataset) -> sa.FromClause:
+    """PostgreSQL leaves out the joins that nothing asks for: parent team, survivors of merges."""
+    with_teams = facts.outerjoin(TEAMS, TEAMS.c.id == facts.c[dataset.team])
+    return with_teams.outerjoin(MERGES, MERGES.c.id == facts.c.account)
 
 
 def _conditions(

@@ -89,6 +89,17 @@ dim_team = sa.Table(
     sa.Column("parent", sa.Uuid),
 )
 
+# Account that was merged → what it was merged into, and which one stands for both now. Facts keep the account
+# that their event named: queries join this.
+dim_merge = sa.Table(
+    "dim_merge",
+    FACTS,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("merged_into", sa.Uuid, nullable=False),
+    sa.Column("survivor", sa.Uuid, nullable=False),
+    sa.Index("ix_dim_merge_merged_into", "merged_into"),
+)
+
 # Resource name → what people call it, where that is not personal; owner and team decide who may see it.
 dim_label = sa.Table(
     "dim_label",

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from crm.sales.v1 import lead_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.following import recorded_index
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, money_columns, record_table
 from sales.domain.lead import Lead
 from sales.storage.schema import SALES
@@ -36,7 +37,9 @@ leads = record_table(
     sa.Column("state", TEXT, nullable=False),
     sa.Column("disqualify_reason", TEXT),
     sa.Column("account", sa.Uuid),
+    sa.Column("account_as_recorded", sa.Uuid),
     sa.Column("contact", sa.Uuid),
+    sa.Column("contact_as_recorded", sa.Uuid),
     sa.Column("opportunity", sa.Uuid),
     sa.Column("convert_time", TIMESTAMP),
     sa.Column("conversion_error", TEXT),
@@ -45,6 +48,9 @@ leads = record_table(
     sa.Index("ix_leads_next_follow_up_time", "next_follow_up_time", "id"),
     sa.Index("ix_leads_campaign", "campaign", "id"),
     sa.Index("ix_leads_account", "account", "id"),
+    sa.Index("ix_leads_contact", "contact", "id"),
+    *recorded_index("leads", "account"),
+    *recorded_index("leads", "contact"),
 )
 _LOADS = compile_statement(
     sa.select(leads.c.owner, sa.func.count())

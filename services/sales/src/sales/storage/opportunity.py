@@ -9,6 +9,7 @@ from crm.sales.v1 import opportunity_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
 from crmkit.errors import FailedPrecondition
+from crmkit.following import recorded_index
 from crmkit.statements import TEXT, TIMESTAMP, money_columns, record_table
 from sales.domain.line import check_lines
 from sales.domain.opportunity import Opportunity
@@ -22,6 +23,7 @@ opportunities = record_table(
     SALES,
     sa.Column("display_name", TEXT, nullable=False),
     sa.Column("account", sa.Uuid),
+    sa.Column("account_as_recorded", sa.Uuid),
     sa.Column("pipeline", sa.Uuid, nullable=False),
     sa.Column("stage", TEXT, nullable=False),
     sa.Column("state", TEXT, nullable=False),
@@ -39,6 +41,7 @@ opportunities = record_table(
     sa.Column("last_open_stage", TEXT),
     sa.Column("last_open_probability", sa.Double),
     sa.Index("ix_opportunities_account", "account", "id"),
+    *recorded_index("opportunities", "account"),
     sa.Index("ix_opportunities_pipeline_stage", "pipeline", "stage", "id"),
     sa.Index("ix_opportunities_expected_close_date", "expected_close_date", "id"),
 )

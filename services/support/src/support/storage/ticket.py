@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from crm.support.v1 import ticket_pb2
 from crmkit.call import Call
 from crmkit.collection import Collection
+from crmkit.following import recorded_index
 from crmkit.statements import TEXT, TIMESTAMP, compile_statement, record_table
 from support.domain.ticket import Ticket
 from support.storage.schema import SUPPORT
@@ -23,7 +24,9 @@ tickets = record_table(
     sa.Column("category", TEXT),
     sa.Column("state", TEXT, nullable=False),
     sa.Column("account", sa.Uuid),
+    sa.Column("account_as_recorded", sa.Uuid),
     sa.Column("contact", sa.Uuid),
+    sa.Column("contact_as_recorded", sa.Uuid),
     sa.Column("open_time", TIMESTAMP, nullable=False),
     sa.Column("resolve_time", TIMESTAMP),
     sa.Column("close_time", TIMESTAMP),
@@ -32,6 +35,8 @@ tickets = record_table(
     sa.Index("uq_tickets_number", "number", unique=True),
     sa.Index("ix_tickets_account", "account", "id"),
     sa.Index("ix_tickets_contact", "contact", "id"),
+    *recorded_index("tickets", "account"),
+    *recorded_index("tickets", "contact"),
     sa.Index("ix_tickets_state", "state", "id"),
 )
 
