@@ -28,11 +28,12 @@ ROOT = Path(__file__).parents[2]
 # Process → what runs in it. Those below it are what tests kill.
 PROCESSES = {
     "rest": ["identity", "workspace:serve,relay,consume", "customer", "marketing", "support",
-             "sales:consume,jobs", "reporting:serve,jobs"],
+             "reporting:serve,jobs"],
     "serve": ["sales:serve"],
     "relay": ["sales:relay"],
     "consume": ["reporting:consume"],
     "rules": ["workspace:jobs"],
+    "deals": ["sales:consume,jobs"],
 }  # fmt: skip
 
 
