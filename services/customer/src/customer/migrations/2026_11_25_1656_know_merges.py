@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1655"
-down_revision = "2026_11_25_1654"
+revision = "2026_11_25_1656"
+down_revision = "2026_11_25_1655"
 branch_labels = None
 depends_on = None
 
