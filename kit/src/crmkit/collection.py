@@ -69,6 +69,8 @@ class Collection(Generic[E]):
     made_by: str = "Create"
     # Which records become a successor's when their owner leaves.
     handed_over: sa.ColumnElement[bool] = sa.true()
+    # What else follows its merges beside fields: called with all inside the one that stands for them.
+    also_follow: Callable[[Call, Sequence[UUID], UUID], Awaitable[None]] | None = None
     # How far the events of these records reach at most, whatever the reader's own scope.
     event_scope = RecordScope.ALL
 

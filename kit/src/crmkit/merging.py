@@ -38,6 +38,9 @@ async def follow(call: Call, collection: str, record: UUID) -> list[Moved]:
             if collection in field.collections:
                 count = await field.follow(call.tx, collection, inside, root, find)
                 moved.append(Moved(other.name, field.name, count))
+    own = call.home.collections.get(collection)
+    if own is not None and own.also_follow is not None:
+        await own.also_follow(call, inside, root)
     return [one for one in moved if one.count]
 
 

@@ -29,11 +29,13 @@ from customer.domain.party import IN_STEP
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
 from customer.storage.merge_record import MERGE_RECORDS, undone_if
+from customer.storage.merged_timeline import timelines_of_accounts, timelines_of_contacts
 from customer.storage.party import Parties
 from customer.storage.touch import take_over_touches
 from customer.usecases.find_duplicates import members_were_merged
 
 _LED = {"accounts": ("grade", "credit_state"), "contacts": ()}
+ACCOUNTS.also_follow, CONTACTS.also_follow = timelines_of_accounts, timelines_of_contacts
 # A contact's `account` follows from its `accounts`; a private person's values come from their account.
 _FOLLOWS = frozenset({"account"})
 
