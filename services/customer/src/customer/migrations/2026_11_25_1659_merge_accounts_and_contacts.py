@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "2026_11_25_1657"
-down_revision = "2026_11_25_1656"
+revision = "2026_11_25_1659"
+down_revision = "2026_11_25_1658"
 branch_labels = None
 depends_on = None
 

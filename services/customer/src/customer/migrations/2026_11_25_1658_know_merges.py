@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1722"
-down_revision = "2026_11_25_1721"
+revision = "2026_11_25_1658"
+down_revision = "2026_11_25_1657"
 branch_labels = None
 depends_on = None
 

@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1656"
-down_revision = "2026_11_25_1655"
+revision = "2026_11_25_1723"
+down_revision = "2026_11_25_1722"
 branch_labels = None
 depends_on = None
 
