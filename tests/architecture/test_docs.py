@@ -135,7 +135,6 @@ def test_the_table_of_events_is_what_services_declare() -> None:
 def test_what_the_table_of_events_calls_open_is_not_there() -> None:
     """An edge that is built is no longer open."""
     rows = [row for row in table_rows(ROOT / "ARCHITECTURE.md") if row[-1] == "open"]
-    assert rows
     assert not [row[0] for row in rows if row[0].split("`")[1] in contract.events()]
 
 

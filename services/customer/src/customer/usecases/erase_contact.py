@@ -45,7 +45,7 @@ async def request_erasure(call: Call, request: privacy_pb2.EraseContactRequest) 
     """Moves the contact to the trash and tells every service to erase."""
     contact = await CONTACTS.for_change(call, request.name, request.etag, deleted=True)
     refuse_erased(contact.erase_time, await running_erasure(call.tx, contact.id))
-    subject = await subject_of(call.tx, contact)
+    subject = await subject_of(call, call.tx, contact)
     parts = [Part(service) for service in [*taking_part(call), OWN]]
     by = call.principal.user
     erasure = _erasure(contact, subject, request.reason, by, call.now)
@@ -62,7 +62,7 @@ async def preview(call: Call, request: privacy_pb2.EraseContactRequest) -> Erasu
     """What would be erased, by service; nothing is written, and who cannot be asked is said."""
     contact = await CONTACTS.get(call, request.name)
     refuse_erased(contact.erase_time, await running_erasure(call.reader, contact.id))
-    subject = await subject_of(call.reader, contact)
+    subject = await subject_of(call, call.reader, contact)
     parts = [await _counted(call, service, subject) for service in taking_part(call)]
     try:
         own = await find(call.home, await with_others(call.home, subject))

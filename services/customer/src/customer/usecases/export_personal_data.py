@@ -62,7 +62,7 @@ async def gather(call: Call, arguments: dict[str, Any]) -> None:
     except NotFound:  # purged meanwhile
         await _remove(call.home, archive, "FAILED", "The contact is no more.")
         return
-    subject = await subject_of(call.reader, contact)
+    subject = await subject_of(call, call.reader, contact)
     store = file_store(call.home.settings)
     with TemporaryFile() as file:
         await _fill(call.home, archive, subject, file)

@@ -5,7 +5,7 @@ from crmkit.personal.declaration import Personal
 PERSONAL = Personal(
     nothing=frozenset(
         {
-            "fact_opportunity", "fact_opportunity_product", "fact_ticket", "dim_team", "dim_label",
+            "fact_opportunity", "fact_opportunity_product", "fact_ticket", "dim_team", "dim_label", "dim_merge",
             "rebuild_history",
         }
     )
