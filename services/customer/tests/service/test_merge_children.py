@@ -23,7 +23,11 @@ from crm.customer.v1 import (
     custom_field_pb2_grpc,
     follower_pb2_grpc,
 )
+from crmkit.access import service_principal
+from crmkit.call import new_call
 from crmkit.testing.harness import ServiceUnderTest
+from customer.storage.contact import CONTACTS
+from customer.usecases.personal_subject import subject_of
 
 from .merging import clerk
 
@@ -144,3 +148,17 @@ async def test_a_merge_is_not_for_collaborators(customer: ServiceUnderTest) -> N
         await bob.merge(mine, theirs)
     assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
     assert (await ada.get(theirs)) == theirs
+
+
+async def test_who_was_merged_into_a_person_is_that_person(customer: ServiceUnderTest) -> None:
+    """INVARIANT: what is given out and erased of a person covers the records that were merged into theirs."""
+    ada = await clerk(customer)
+    a, b, c = [await ada.contact(f"Ada {i}", emails=[{"address": f"{i}@a.example"}]) for i in "abc"]
+    await ada.merge(b, a)
+    await ada.merge(c, b)
+    async with customer.database.transaction() as tx:
+        call = new_call(customer.running.home, service_principal("customer"), tx)
+        contact = await CONTACTS.get(call, a.name, permission=CONTACTS.permission("get"))
+        subject = await subject_of(call, tx, contact)
+    assert set(subject.names) == {a.name, b.name, c.name}
+    assert set(subject.texts) == {"a@a.example", "b@a.example", "c@a.example"}

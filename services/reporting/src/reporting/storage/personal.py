@@ -5,8 +5,8 @@ from crmkit.personal.declaration import Personal
 PERSONAL = Personal(
     nothing=frozenset(
         {
-            "fact_opportunity", "fact_opportunity_product", "fact_ticket", "dim_team", "dim_label", "dim_merge",
-            "rebuild_history",
+            "fact_opportunity", "fact_opportunity_product", "fact_ticket", "dim_team", "dim_label",
+            "dim_merge", "rebuild_history",
         }
     )
 )  # fmt: skip
