@@ -278,16 +278,14 @@ class Collection(Generic[E]):
         columns = [name for name, value in row.items() if differ(row_before[name], value)]
         if not entity.events and not columns:
             return entity  # the same in another spelling
-        entity.version += 1
-        entity.update_time = call.now
+        entity.version, entity.update_time = entity.version + 1, call.now
         row |= {"version": entity.version, "update_time": entity.update_time}
-        columns += [name for name in ("version", "update_time") if name not in columns]
-        parameters = {name: row[name] for name in columns} | {"id": entity.id}
-        if "custom_fields" in parameters:
-            parameters["custom_fields"] = Jsonb(with_hidden(call, entity))
-        parameters |= await merges.columns_beside(call, self, entity.id, (row_before, row))
-        written = tuple(name for name in parameters if name != "id")
-        await call.tx.execute(update_by_id(self.table, written), parameters)
+        written = {name: row[name] for name in (*columns, "version", "update_time")}
+        if "custom_fields" in written:
+            written["custom_fields"] = Jsonb(with_hidden(call, entity))
+        written |= await merges.columns_beside(call, self, entity.id, (row_before, row))
+        statement = update_by_id(self.table, tuple(written))
+        await call.tx.execute(statement, written | {"id": entity.id})
         await store(call, self.name, entity, before.custom_fields)
         changed = self.codec.changed_fields(row_before, row)
         changes = changes_between(self.codec, row_before, row, changed)
