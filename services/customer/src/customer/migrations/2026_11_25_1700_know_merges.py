@@ -2,8 +2,8 @@
 
 from crmkit import platform_changes
 
-revision = "2026_11_25_1659"
-down_revision = "2026_11_25_1658"
+revision = "2026_11_25_1700"
+down_revision = "2026_11_25_1659"
 branch_labels = None
 depends_on = None
 

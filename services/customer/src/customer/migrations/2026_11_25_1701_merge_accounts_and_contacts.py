@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "2026_11_25_1700"
-down_revision = "2026_11_25_1659"
+revision = "2026_11_25_1701"
+down_revision = "2026_11_25_1700"
 branch_labels = None
 depends_on = None
 
