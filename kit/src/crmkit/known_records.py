@@ -5,26 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from crmkit import contract, merging
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.names import parse_name
 from crmkit.schema import KNOWN_RECORD
-from crmkit.statements import Statement, compile_statement
+from crmkit.statements import compile_statement, upsert
 
-
-def _put() -> Statement:
-    values = {c.name: sa.bindparam(c.name, type_=c.type) for c in KNOWN_RECORD.columns}
-    statement = insert(KNOWN_RECORD).values(values)
-    changes = {n: statement.excluded[n] for n in ("owner", "team", "deleted", "merged_into")}
-    return compile_statement(
-        statement.on_conflict_do_update(index_elements=["collection", "id"], set_=changes)
-    )
-
-
-_PUT = _put()
+_PUT = upsert(KNOWN_RECORD, ["owner", "team", "deleted", "merged_into"])
 _FORGET = compile_statement(
     sa.delete(KNOWN_RECORD).where(
         KNOWN_RECORD.c.collection == sa.bindparam("collection"),

@@ -3,10 +3,10 @@
 from crm.customer.v1.account_pb2 import Account
 from crmkit.call import Call
 from crmkit.feed.events import Event
-from crmkit.statements import Statement
+from crmkit.statements import Statement, upsert
 from reporting.projections.organisation import named_record_changed
 from reporting.projections.values import id_of
-from reporting.storage.facts import dim_merge, upsert
+from reporting.storage.facts import dim_merge
 
 _PUT = upsert(dim_merge)
 _FORGET = Statement("DELETE FROM dim_merge WHERE id = %(id)s", {})
