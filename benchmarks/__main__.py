@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 from rich.console import Console
 
-from benchmarks import pair, whole
+from benchmarks import customer_view, pair, whole
 from benchmarks.results import Figure, report
 from crmkit.testing import RabbitMQ
 
@@ -19,6 +19,8 @@ async def measure() -> dict[str, Figure]:
     """Runs everything; RabbitMQ only where it is installed."""
     console.print("The service against a hand-written handler …")
     figures = await pair.measure()
+    console.print("The page of a customer …")
+    figures |= await customer_view.measure()
     if shutil.which("rabbitmq-server") is None:
         console.print("The whole system (rabbitmq-server is not installed: pull bus only) …")
         return figures | await whole.measure()
