@@ -9,11 +9,13 @@ import pytest
 import pytest_asyncio
 from google.type.money_pb2 import Money
 
+from crm.common.v1 import collaborator_pb2
 from crm.customer.v1 import (
     account_pb2,
     account_pb2_grpc,
     appointment_pb2,
     appointment_pb2_grpc,
+    collaborator_pb2_grpc,
     consent_pb2,
     consent_pb2_grpc,
     interaction_pb2,
@@ -403,11 +405,12 @@ async def test_a_wrong_request_names_what_is_wrong(
     assert (details["reason"], details["fields"]) == (reason, [field])
 
 
-async def test_whoever_is_invited_or_shared_with_sees_the_entry(watched: Watched) -> None:
-    """As the appointment itself, and as whatever of ours is shared."""
+async def test_whoever_is_invited_sees_the_appointment(watched: Watched) -> None:
+    """Also who is invited later, and as long as they are."""
     ada, ben = await watched.customer.person(ALL), await watched.customer.person(*OWN)
     account = await watched.account(ada, owner=ben.name)
     stub: Any = appointment_pb2_grpc.AppointmentServiceStub(watched.customer.channel)
+    names = []
     for people in ([{"user": ben.name}], []):
         made = appointment_pb2.Appointment(
             title="Visit",
@@ -417,6 +420,27 @@ async def test_whoever_is_invited_or_shared_with_sees_the_entry(watched: Watched
             attendees=people,
         )
         request = appointment_pb2.CreateAppointmentRequest(appointment=made)
-        await stub.CreateAppointment(request, metadata=ada.metadata)
+        names.append((await stub.CreateAppointment(request, metadata=ada.metadata)).name)
     assert await watched.kinds(ada, account) == 2 * ["APPOINTMENT_PLANNED"]
-    assert await watched.kinds(ben, account) == ["APPOINTMENT_PLANNED"]
+    assert [e.record for e in (await watched.timeline(ben, account)).entries] == names[:1]
+    for name, people in ((names[1], [{"user": ben.name}]), (names[0], [])):
+        changed_ = appointment_pb2.Appointment(name=name, attendees=people)
+        request = appointment_pb2.UpdateAppointmentRequest(
+            appointment=changed_, update_mask={"paths": ["attendees"]}
+        )
+        await stub.UpdateAppointment(request, metadata=ada.metadata)
+    assert [e.record for e in (await watched.timeline(ben, account)).entries] == names[1:]
+
+
+async def test_what_is_shared_with_somebody_they_see(watched: Watched) -> None:
+    """As the record itself."""
+    ada, ben = await watched.customer.person(ALL), await watched.customer.person(*OWN)
+    account = await watched.account(ada, owner=ben.name)
+    call = await watched.interaction(ada, related=[account], occur_time=START)
+    assert await watched.kinds(ben, account) == []
+    stub: Any = collaborator_pb2_grpc.CollaboratorServiceStub(watched.customer.channel)
+    shared = collaborator_pb2.CreateCollaboratorRequest(
+        parent=call.name, collaborator={"user": ben.name, "access": "READ"}
+    )
+    await stub.CreateCollaborator(shared, metadata=ada.metadata)
+    assert await watched.kinds(ben, account) == ["INTERACTION"]

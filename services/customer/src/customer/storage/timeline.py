@@ -46,6 +46,7 @@ timeline_entries = sa.Table(
     sa.Column("owner", sa.Uuid),
     sa.Column("team", sa.Uuid),
     sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("invited", sa.ARRAY(sa.Uuid), nullable=False, server_default=sa.text("'{}'")),
     sa.Index("ix_timeline_entries_guard", "guard"),
     sa.Index(
         "ix_timeline_entries_via",
@@ -99,20 +100,26 @@ _e, _r = timeline_entries.c, timeline_records.c
 _RECORD = sa.bindparam("record", type_=sa.Uuid)
 _DIRECTLY = sa.literal(DIRECTLY, sa.Uuid)
 _PLACE = (_e.party, _e.party_as_recorded, _e.via)
-_WHAT = tuple(column for column in timeline_entries.columns if column not in set(_PLACE))
+_WHAT = tuple(c for c in timeline_entries.columns if c not in {*_PLACE, _e.invited})
 _CUSTOMERS = ((_r.account, _r.account_as_recorded), (_r.contact, _r.contact_as_recorded))
+
+
+def _participants(of: str) -> "sa.Select[Any]":
+    """The ids of the users, or contacts, who take part in an appointment: no event names them."""
+    who = sa.func.unnest(appointments.c.participants).column_valued("who")
+    id_ = sa.cast(sa.func.split_part(who, "/", 2), sa.Uuid)
+    query = sa.select(id_.label("id")).select_from(appointments)
+    return query.where(appointments.c.id == _RECORD, who.like(f"{of}/%"))
+
+
+def _invited() -> sa.ColumnElement[Any]:
+    return sa.func.array(_participants("users").scalar_subquery(), type_=sa.ARRAY(sa.Uuid))
 
 
 def _reached() -> sa.CTE:
     """The parties in whose timelines an entry stands: party, as recorded, via."""
     given = sa.func.unnest(sa.bindparam("named", type_=sa.ARRAY(sa.Uuid))).column_valued("given")
-    who = sa.func.unnest(appointments.c.participants).column_valued("who")  # no event names them
-    of_appointment = (
-        sa.select(sa.cast(sa.func.split_part(who, "/", 2), sa.Uuid))
-        .select_from(appointments)
-        .where(appointments.c.id == _RECORD, who.like("contacts/%"))
-    )
-    named = sa.union(sa.select(given.label("id")), of_appointment).cte("named")
+    named = sa.union(sa.select(given.label("id")), _participants("contacts")).cte("named")
     direct = sa.select(
         named.c.id.label("party"), named.c.id.label("recorded"), _DIRECTLY.label("via")
     )
@@ -128,7 +135,7 @@ def _reached() -> sa.CTE:
 
 
 def _insert(query: Any) -> Statement:
-    names = [column.name for column in (*_PLACE, *_WHAT)]
+    names = [column.name for column in (*_PLACE, *_WHAT, _e.invited)]
     into = insert(timeline_entries).from_select(names, query)
     return compile_statement(into.on_conflict_do_nothing())
 
@@ -136,19 +143,19 @@ def _insert(query: Any) -> Statement:
 def _enter() -> Statement:
     to = _reached()
     what = [sa.bindparam(column.name, type_=column.type) for column in _WHAT]
-    return _insert(sa.select(to.c.party, to.c.recorded, to.c.via, *what))
+    return _insert(sa.select(to.c.party, to.c.recorded, to.c.via, *what, _invited()))
 
 
 def _follow() -> Statement:
     to = _reached()
-    query = sa.select(to.c.party, to.c.recorded, to.c.via, *_WHAT)
+    query = sa.select(to.c.party, to.c.recorded, to.c.via, *_WHAT, _invited())
     return _insert(query.where(_e.party == _RECORD, _e.record == _RECORD))
 
 
 def _follow_via() -> Statement:
     """Copies what stands in a record's own timeline to its customer."""
     ways = [
-        sa.select(party.label("party"), recorded, _r.id, *_WHAT)
+        sa.select(party.label("party"), recorded, _r.id, *_WHAT, _e.invited)
         .join_from(timeline_records, timeline_entries, _e.party == _r.id)
         .where(_r.id == _RECORD, party.is_not(None))
         for party, recorded in _CUSTOMERS
@@ -164,6 +171,9 @@ _RIGHTS = ("owner", "team", "deleted")
 _ENTER, _FOLLOW, _FOLLOW_VIA = _enter(), _follow(), _follow_via()
 _LEAVE = compile_statement(
     sa.delete(timeline_entries).where(_e.guard == _RECORD, _e.party != _RECORD)
+)
+_INVITE = compile_statement(
+    sa.update(timeline_entries).values(invited=_invited()).where(_e.guard == _RECORD)
 )
 _LEAVE_VIA = compile_statement(sa.delete(timeline_entries).where(_e.via == _RECORD))
 _PUT_RIGHTS = compile_statement(
@@ -188,9 +198,10 @@ async def enter(call: Call, entry: Entry, named: Sequence[UUID]) -> None:
 
 
 async def follow(call: Call, record: UUID, named: Sequence[UUID]) -> None:
-    """Moves a record's entries to the timelines of what it is about now."""
+    """Moves a record's entries to the timelines of what it is about now, with who is invited."""
     await call.tx.execute(_LEAVE, {"record": record})
     await call.tx.execute(_FOLLOW, {"record": record, "named": list(named)})
+    await call.tx.execute(_INVITE, {"record": record})
 
 
 async def follow_customer(call: Call, record: UUID) -> None:

@@ -125,7 +125,7 @@ def _visible(call: Call, party: UUID) -> tuple["sa.Select[Any]", Mapping[str, ob
         shared = sa.func.array(shared_records().scalar_subquery())
         conditions.append(sa.and_(_among(own), _t.guard == sa.any_(shared)))
     if "appointments" in limited:
-        conditions.append(_invited(call.principal.name))
+        conditions.append(sa.literal(call.principal.user, sa.Uuid) == sa.any_(_t.invited))
     return query.where(sa.or_(*conditions)), parameters
 
 
@@ -142,14 +142,6 @@ def _reached_by(call: Call) -> dict[RecordScope, list[str]]:
         if scope is not RecordScope.NONE:
             reached.setdefault(scope, []).append(collection)
     return reached
-
-
-def _invited(name: str) -> sa.ColumnElement[bool]:
-    """Whoever is invited reads an appointment. Not EXISTS, which could be answered by reading all of them."""
-    names = sa.literal([name], sa.ARRAY(sa.Text))
-    takes_part = appointments.c.participants.op("@>", is_comparison=True)(names)
-    of_entry = sa.select(takes_part).where(appointments.c.id == _t.record).scalar_subquery()
-    return sa.and_(_t.collection == "appointments", of_entry)
 
 
 # -- what the records are called
