@@ -9,12 +9,12 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from crm.customer.v1.interaction_pb2 import Interaction
-from crmkit import contract
+from crmkit import contract, merges
 from crmkit.call import Call
 from crmkit.feed.events import Event
 from crmkit.money import Money
 from crmkit.names import parse_name
-from customer.storage import timeline, timeline_record
+from customer.storage import timeline, timeline_after_merge, timeline_record
 from customer.storage.timeline import Entry
 from customer.storage.timeline_record import TimelineRecord
 
@@ -61,6 +61,10 @@ TOLD = {
     "customer.account.transferred": Told("ACCOUNT_TRANSFERRED", ("owner",), ("previous_owner",)),
     "customer.account.pooled": Told("ACCOUNT_POOLED", ("pool",), ("previous_owner", "automatic")),
     "customer.account.claimed": Told("ACCOUNT_CLAIMED", ("owner",), ("pool",)),
+    "customer.account.merged": Told("ACCOUNT_MERGED", ("merged_into",)),
+    "customer.account.unmerged": Told("ACCOUNT_UNMERGED", (), ("survivor",)),
+    "customer.contact.merged": Told("CONTACT_MERGED", ("merged_into",)),
+    "customer.contact.unmerged": Told("CONTACT_UNMERGED", (), ("survivor",)),
     "sales.opportunity.created": Told("OPPORTUNITY_CREATED", _OPPORTUNITY),
     "sales.opportunity.stage_changed": _MOVED,
     "sales.opportunity.won": Told("OPPORTUNITY_WON", _OPPORTUNITY),
@@ -103,8 +107,12 @@ async def own_record_changed(event: Event, call: Call) -> None:
         )
     if past in _NEW:
         return
+    if past in {"merged", "unmerged"}:
+        await timeline_after_merge.settle(call, collection, id_)
+        return
     deleted = record.HasField("delete_time")
-    await timeline.put_rights(call, id_, event.owner, event.team, deleted=deleted)
+    inside = await merges.family(call, collection, id_, executor=call.tx)
+    await timeline.put_rights(call, inside, event.owner, event.team, deleted=deleted)
     if _ABOUT & set(getattr(event.message, "changed_fields", ())):
         await timeline.follow(call, id_, _named(record, id_))
 
@@ -117,9 +125,10 @@ async def consent_changed(event: Event, call: Call) -> None:
     await timeline.enter(call, replace(entry, guard=contact), [contact])
 
 
-def _named(record: Any, id_: UUID) -> list[UUID]:
+def _named(record: Any, id_: UUID, survivor: str = "") -> list[UUID]:
     """The records in whose timelines a record's entries stand, its own first."""
     names = [*getattr(record, "related", ()), *getattr(record, "participants", ())]
+    names += [name for name in (getattr(record, "merged_into", ""), survivor) if name]
     return [id_, *_ids(names)]
 
 
@@ -147,7 +156,7 @@ async def record_changed(event: Event, call: Call) -> None:
         if before is None or before.parties != after.parties:
             await timeline.follow_customer(call, id_)
         if before is not None and before.rights != after.rights:
-            await timeline.put_rights(call, id_, after.owner, after.team, deleted=after.deleted)
+            await timeline.put_rights(call, [id_], after.owner, after.team, deleted=after.deleted)
     assert after is not None
     told = TOLD.get(event.routing_key)
     if told is not None and not (told is _MOVED and event.event_index):  # who wins does not move
@@ -168,6 +177,10 @@ async def _kept(
     contact = _reference(message, "contact")
     if account is None and contact is not None:
         account = await timeline_record.account_of(call, contact)
+    stands = await _party(call, "accounts", account, before.account_as_recorded if before else None)
+    stands |= await _party(
+        call, "contacts", contact, before.contact_as_recorded if before else None
+    )
     amount = _money(message)
     return TimelineRecord(
         id=id_,
@@ -176,19 +189,24 @@ async def _kept(
         owner=event.owner,
         team=event.team,
         deleted=message.HasField("delete_time"),
-        account=account,
-        account_as_recorded=before.account_as_recorded
-        if before is not None and before.account == account
-        else account,
-        contact=contact,
-        contact_as_recorded=before.contact_as_recorded
-        if before is not None and before.contact == contact
-        else contact,
+        **stands,
         title=getattr(message, _TITLES[collection]) or None,
         state=_fact(message, "state"),
         amount=amount.amount if amount is not None else None,
         amount_currency=amount.currency_code if amount is not None else None,
     )
+
+
+async def _party(
+    call: Call, collection: str, named: UUID | None, recorded: UUID | None
+) -> dict[str, Any]:
+    """Who stands for whom an event names, and who was recorded: as before, if that is one who was merged."""
+    ids = [id_ for id_ in (named, recorded) if id_ is not None]
+    roots = await merges.survivors(call, collection, ids, executor=call.tx)
+    root = roots.get(named, named) if named else None
+    same = recorded is not None and roots.get(recorded, recorded) == root
+    name = collection.removesuffix("s")
+    return {name: root, f"{name}_as_recorded": recorded if same else named}
 
 
 def _reference(message: Any, field: str) -> UUID | None:

@@ -98,6 +98,7 @@ class Entry:
 
 _e, _r = timeline_entries.c, timeline_records.c
 _RECORD = sa.bindparam("record", type_=sa.Uuid)
+_IDS = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
 _DIRECTLY = sa.literal(DIRECTLY, sa.Uuid)
 _PLACE = (_e.party, _e.party_as_recorded, _e.via)
 _WHAT = tuple(c for c in timeline_entries.columns if c not in {*_PLACE, _e.invited})
@@ -123,8 +124,10 @@ def _reached() -> sa.CTE:
     direct = sa.select(
         named.c.id.label("party"), named.c.id.label("recorded"), _DIRECTLY.label("via")
     )
-    account = contacts.c.account
-    employer = sa.select(account, account, _DIRECTLY).join(named, named.c.id == contacts.c.id)
+    account, recorded = contacts.c.account, contacts.c.account_as_recorded
+    employer = sa.select(account, sa.func.coalesce(recorded, account), _DIRECTLY).join(
+        named, named.c.id == contacts.c.id
+    )
     customers = [
         sa.select(party, recorded, _r.id)
         .join_from(timeline_records, named, named.c.id == _r.id)
@@ -180,7 +183,7 @@ _PUT_RIGHTS = compile_statement(
     sa.update(timeline_entries)
     .values({name: _changed(name) for name in _RIGHTS})
     .where(
-        _e.guard == _RECORD,
+        _e.guard == sa.any_(_IDS),
         sa.or_(*(_e[name].is_distinct_from(_changed(name)) for name in _RIGHTS)),
     )
 )
@@ -211,11 +214,11 @@ async def follow_customer(call: Call, record: UUID) -> None:
 
 
 async def put_rights(
-    call: Call, guard: UUID, owner: UUID | None, team: UUID | None, *, deleted: bool
+    call: Call, guards: Sequence[UUID], owner: UUID | None, team: UUID | None, *, deleted: bool
 ) -> None:
-    """Notes whose a record is now; entries of a deleted one are not shown."""
+    """Notes whose records are now; entries of deleted ones are not shown."""
     new = {"new_owner": owner, "new_team": team, "new_deleted": deleted}
-    await call.tx.execute(_PUT_RIGHTS, {"record": guard, **new})
+    await call.tx.execute(_PUT_RIGHTS, {"ids": list(guards), **new})
 
 
 async def forget(call: Call, id_: UUID) -> None:

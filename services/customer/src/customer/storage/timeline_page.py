@@ -16,7 +16,9 @@ from crmkit.paging import Order
 from crmkit.row_pages import page_of_rows
 from crmkit.sharing import shared_records
 from crmkit.statements import TEXT, Row, compile_statement
+from customer.storage.account import accounts
 from customer.storage.appointment import appointments
+from customer.storage.contact import contacts
 from customer.storage.interaction import interactions
 from customer.storage.task import tasks
 from customer.storage.timeline import timeline_entries
@@ -25,6 +27,7 @@ from customer.storage.timeline_record import timeline_records
 # Collection → the service whose right to read its records shows their entries.
 SERVICES = {
     "accounts": "customer",
+    "contacts": "customer",
     "consents": "customer",
     "interactions": "customer",
     "appointments": "customer",
@@ -159,6 +162,8 @@ def _called(table: sa.Table, title: str, *, related: bool) -> "sa.Select[Any]":
 
 _CALLED = compile_statement(
     sa.union_all(
+        _called(accounts, "display_name", related=False),
+        _called(contacts, "display_name", related=False),
         _called(interactions, "subject", related=True),
         _called(tasks, "title", related=True),
         _called(appointments, "title", related=True),

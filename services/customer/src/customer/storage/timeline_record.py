@@ -39,6 +39,16 @@ timeline_records = sa.Table(
     *money_columns("amount"),
     sa.Index("ix_timeline_records_account", "account", "collection", "state"),
     sa.Index("ix_timeline_records_contact", "contact", "collection", "state"),
+    sa.Index(
+        "ix_timeline_records_account_merged",
+        "account_as_recorded",
+        postgresql_where=sa.text("account <> account_as_recorded"),
+    ),
+    sa.Index(
+        "ix_timeline_records_contact_merged",
+        "contact_as_recorded",
+        postgresql_where=sa.text("contact <> contact_as_recorded"),
+    ),
 )
 
 
