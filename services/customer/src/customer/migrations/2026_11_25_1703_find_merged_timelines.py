@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2026_11_25_1901"
-down_revision = "2026_11_25_1900"
+revision = "2026_11_25_1703"
+down_revision = "2026_11_25_1702"
 branch_labels = None
 depends_on = None
 
