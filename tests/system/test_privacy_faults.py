@@ -108,7 +108,12 @@ async def test_a_service_that_is_down_is_named_and_waited_for(own: RunningSystem
         assert back.json()["details"][0]["reason"] == "ERASURE_RUNNING"
     done = await ended(admin, erasure)
     assert {part["state"] for part in done["parts"]} == {"CONFIRMED"}
-    assert (await admin.get(f"/v1/{asked}"))["subject"] == "[erased]"
+
+    async def emptied() -> bool:  # the gateway hears some seconds later that the service is back
+        answer = await admin.http.get(f"/v1/{asked}")
+        return answer.status_code == httpx.codes.OK and answer.json()["subject"] == "[erased]"
+
+    await eventually(emptied)
     gone = await admin.get(f"/v1/{archive['name']}")
     assert gone["state"] in {"FAILED", "EXPIRED"}
     refused = await admin.http.get(f"/v1/{archive['name']}:download")
