@@ -28,6 +28,7 @@ from customer.storage.erasure import (
     running_erasure,
     save_erasure,
 )
+from customer.storage.search_upkeep import forget_lost_words
 from customer.usecases.export_personal_data import remove_archives
 from customer.usecases.personal_subject import subject_of
 
@@ -111,6 +112,8 @@ async def erase_last(call: Call, arguments: dict[str, Any]) -> None:
     person = Subject.of(message)
     await remove_archives(call.home, sorted(person.records["contacts"]))
     found = await erase(call.home, await with_others(call.home, person))
+    while await forget_lost_words(call.home):  # the words that they were searched by
+        pass
     await _end(call, erasure.id, found)
 
 
