@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -35,8 +36,7 @@ _LONGEST_INITIALS = 12
 _RECORD = re.compile(r"[A-Za-z]+/[0-9a-f-]{36}")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A value of a record that can be found.
 
     Attributes:
@@ -126,7 +126,9 @@ def entry_of(record: Party, sensitive: Collection[str]) -> Entry:
 
 
 def _take(entry: Entry, text: Text, *, whole: bool) -> None:
-    entry.keys.update((text.field, key[:_LONGEST_KEY]) for key in keys_of(text) if key)
+    for key in keys_of(text):
+        if key:
+            entry.keys.add((text.field, key[:_LONGEST_KEY]))
     if whole or text.kind in {"CODE", "PHONE"}:
         return
     if text.kind == "EMAIL":
@@ -134,7 +136,10 @@ def _take(entry: Entry, text: Text, *, whole: bool) -> None:
         entry.words.update(words(local))
         entry.words.update(words(domain)[:-1])
         return
-    found = [w for spelling in spellings(text.value) for w in words(spelling)]
+    if text.value.isascii():
+        found = words(text.value)
+    else:
+        found = [w for spelling in spellings(text.value) for w in words(spelling)]
     if text.kind == "DOMAIN":
         found = found[:-1]  # of what is com or de nobody looks for
     entry.taught.update(found)
@@ -159,7 +164,7 @@ def keys_of(text: Text) -> list[str]:
         return [code, *(_endings(value) if text.field.startswith(CUSTOM) else [])]
     if text.kind == "PLACE":
         return []
-    return [compact(spelling) for spelling in spellings(value)]
+    return [compact(value)] if value.isascii() else [compact(s) for s in spellings(value)]
 
 
 def _endings(value: str) -> list[str]:
