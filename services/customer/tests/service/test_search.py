@@ -8,7 +8,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from crm.customer.v1 import contact_pb2, contact_pb2_grpc
+from crm.customer.v1 import account_pb2, account_pb2_grpc, contact_pb2, contact_pb2_grpc
 from crmkit.ids import uuid7
 from crmkit.statements import compile_statement
 from crmkit.testing.harness import ServiceUnderTest, details_of
@@ -216,6 +216,23 @@ async def test_the_index_follows_every_change(customer: ServiceUnderTest) -> Non
     restore = contact_pb2.UndeleteContactRequest(name=name)
     await stub.UndeleteContact(restore, metadata=own.metadata)
     assert await found(customer, own, "greta") == [name]
+
+
+async def test_what_was_merged_is_found_as_its_survivor_and_by_itself_after_it_was_taken_back(
+    customer: ServiceUnderTest,
+) -> None:
+    """INVARIANT: a record that was merged takes no place in results, from the moment of the merge on."""
+    own = await customer.person(("customer.*", "OWN"))
+    stub: Any = account_pb2_grpc.AccountServiceStub(customer.channel)
+    mark = {"emails": [{"address": f"{uuid7().hex}@merged.example"}]}
+    kept = await account(customer, own, display_name="Mergewell One")
+    gone = await account(customer, own, display_name="Mergewell", **mark)
+    request = account_pb2.MergeAccountsRequest(name=kept, losers=[gone])
+    await stub.MergeAccounts(request, metadata=own.metadata)
+    assert await found(customer, own, "mergewell", page_size=1) == [kept]
+    back = account_pb2.UnmergeAccountsRequest(name=kept)
+    await stub.UnmergeAccounts(back, metadata=own.metadata)
+    assert await found(customer, own, "mergewell") == [gone, kept]
 
 
 async def test_what_an_import_brings_is_found(customer: ServiceUnderTest) -> None:

@@ -190,6 +190,7 @@ class Parties(Collection[P]):
         loser.delete_time, loser.merged_into = call.now, survivor
         loser.record("merged")
         await super().save(call, loser)
+        await search.put_changed(call, self, loser)
 
     async def release(self, call: Call, loser: UUID, survivor: UUID) -> bool:
         """Lets a record that was merged into another stand by itself again; False where it was not."""
@@ -203,6 +204,7 @@ class Parties(Collection[P]):
         entity.delete_time = entity.merged_into = None
         entity.record("unmerged", survivor=self.codec.name_of(survivor))
         await super().save(call, entity)
+        await search.put_changed(call, self, entity)
         return True
 
     async def _keep_ids(self, call: Call, entities: Sequence[P]) -> None:
