@@ -337,3 +337,15 @@ async def test_words_that_no_record_has_any_more_are_forgotten(customer: Service
 
     await eventually(forgotten)
     assert await found(customer, own, "sharednmae") == [stays]
+
+
+async def test_searches_give_their_connections_back(customer: ServiceUnderTest) -> None:
+    """INVARIANT: however many searches follow one another, no connection is lost or closed by them."""
+    own = await customer.person(("customer.*", "OWN"))
+    pool = customer.database._pool
+    before = pool.get_stats().get("connections_num", 0)
+    for number in range(40):
+        await search(customer, own, f"nobody {number}")
+    stats = pool.get_stats()
+    assert stats.get("connections_num", 0) - before <= stats["pool_max"]
+    assert not stats.get("returns_bad", 0)

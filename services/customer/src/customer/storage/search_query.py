@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from crmkit.access import RecordScope, scope_condition
-from crmkit.call import Call
+from crmkit.db import Transaction
 from crmkit.sharing import shared_with_caller
 from crmkit.statements import TEXT, Row, Statement, compile_statement
 from customer.storage.search import search_entries, search_keys, search_words
@@ -142,14 +142,14 @@ def _count(sights: tuple[Sight, ...]) -> Statement:
     return compile_statement(sa.select(sa.func.count()).select_from(few.subquery()))
 
 
-async def by_key(call: Call, eyes: Eyes, forms: Sequence[str]) -> list[Row]:
+async def by_key(tx: Transaction, eyes: Eyes, forms: Sequence[str]) -> list[Row]:
     """Rows of record, kind, name, key, typed form and field, where a key is the form or begins so."""
     few = False
     if not eyes.whole:
-        row = await call.tx.fetch_one(_count(eyes.sights), eyes.bound)
+        row = await tx.fetch_one(_count(eyes.sights), eyes.bound)
         few = row is not None and row[0] <= _FEW
     statement = _by_key(eyes.sights, eyes.whole, few)
-    return await call.tx.fetch_all(statement, {**eyes.bound, "forms": list(forms)})
+    return await tx.fetch_all(statement, {**eyes.bound, "forms": list(forms)})
 
 
 @lru_cache(maxsize=512)
@@ -174,12 +174,12 @@ def _by_words(sights: tuple[Sight, ...], whole: bool, groups: int, beginnings: i
 
 
 async def by_words(
-    call: Call, eyes: Eyes, groups: Sequence[Sequence[str]], beginnings: Sequence[str] = ()
+    tx: Transaction, eyes: Eyes, groups: Sequence[Sequence[str]], beginnings: Sequence[str] = ()
 ) -> list[Row]:
     """Rows of record, kind, name and words of entries with a word of each group.
 
     Args:
-        call: The work at hand.
+        tx: A transaction that was prepared.
         eyes: What the caller sees.
         groups: Of each of them an entry must have a word; at least one group.
         beginnings: What, besides, some word of the entry must begin with, each.
@@ -187,7 +187,7 @@ async def by_words(
     statement = _by_words(eyes.sights, eyes.whole, len(groups), len(beginnings))
     parameters: dict[str, Any] = {f"any_{i}": list(group) for i, group in enumerate(groups)}
     parameters |= {f"begins_{i}": text for i, text in enumerate(beginnings)}
-    return await call.tx.fetch_all(statement, {**eyes.bound, **parameters})
+    return await tx.fetch_all(statement, {**eyes.bound, **parameters})
 
 
 _typed = _forms()
@@ -224,23 +224,23 @@ _ALIKE = compile_statement(
 )
 
 
-async def prepare(call: Call) -> None:
+async def prepare(tx: Transaction) -> None:
     """Comes before the first of the statements."""
-    await call.tx.execute(_PREPARE, {"least": _LEAST_ALIKE})
+    await tx.execute(_PREPARE, {"least": _LEAST_ALIKE})
 
 
-async def words_beginning(call: Call, forms: Sequence[str]) -> Mapping[str, list[str]]:
+async def words_beginning(tx: Transaction, forms: Sequence[str]) -> Mapping[str, list[str]]:
     """Form → the first words that begin with it; one more than `MOST_BEGINNINGS` where there are too many."""
     found: dict[str, list[str]] = {form: [] for form in forms}
-    for form, word in await call.tx.fetch_all(_BEGINNING, {"forms": list(forms)}):
+    for form, word in await tx.fetch_all(_BEGINNING, {"forms": list(forms)}):
         found[form].append(word)
     return found
 
 
-async def words_alike(call: Call, forms: Sequence[str], swapped: Sequence[str]) -> list[str]:
+async def words_alike(tx: Transaction, forms: Sequence[str], swapped: Sequence[str]) -> list[str]:
     """Words that are spelt like one of some, and those of the others that there are."""
     parameters = {"forms": list(forms), "swapped": list(swapped)}
-    return [row[0] for row in await call.tx.fetch_all(_ALIKE, parameters)]
+    return [row[0] for row in await tx.fetch_all(_ALIKE, parameters)]
 
 
 def record_of(row: Row) -> UUID:

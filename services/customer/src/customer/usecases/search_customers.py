@@ -10,6 +10,7 @@ from uuid import UUID
 
 from crmkit.access import RecordScope, scope_parameters
 from crmkit.call import Call
+from crmkit.db import Transaction
 from crmkit.errors import InvalidArgument, PermissionDenied
 from crmkit.statements import Row
 from customer.domain.search_query import Query, Word, misspellings, swapped
@@ -139,22 +140,27 @@ def _sight(call: Call, collection: Any) -> Sight | None:
 
 async def search(call: Call, eyes: Eyes, query: Query) -> Found:
     """What answers a query, of what the caller sees."""
+    async with call.home.database.transaction() as tx:  # a method that reads has none of its own
+        await prepare(tx)
+        return await _search(tx, eyes, query)
+
+
+async def _search(tx: Transaction, eyes: Eyes, query: Query) -> Found:
     found = Found(query)
-    await prepare(call)
     identified = False
-    for row in await by_key(call, eyes, query.keys) if query.keys else ():
+    for row in await by_key(tx, eyes, query.keys) if query.keys else ():
         is_exact = row[3] == row[4]
         found.add(row, _EXACT if is_exact else _BEGINS)
         identified = identified or (is_exact and query.is_identifier and row[5] not in _NAMES)
     if not query.words or found.is_enough or identified:
         return found
-    found.take(await by_words(call, eyes, _exact(query)), _ALL_WORDS)
+    found.take(await by_words(tx, eyes, _exact(query)), _ALL_WORDS)
     if found.is_enough:
         return found
-    beginnings = await _beginnings(call, query)
-    await _by_beginnings(call, eyes, found, beginnings)
+    beginnings = await _beginnings(tx, query)
+    await _by_beginnings(tx, eyes, found, beginnings)
     if len(found.hits) < _FEW:
-        await _by_likeness(call, eyes, found, beginnings)
+        await _by_likeness(tx, eyes, found, beginnings)
     return found
 
 
@@ -166,13 +172,13 @@ def _exact(query: Query) -> list[list[str]]:
     return groups
 
 
-async def _beginnings(call: Call, query: Query) -> Mapping[str, list[str]]:
+async def _beginnings(tx: Transaction, query: Query) -> Mapping[str, list[str]]:
     forms = [form for word in query.words if not word.has_digits for form in word.forms]
-    return await words_beginning(call, forms) if forms else {}
+    return await words_beginning(tx, forms) if forms else {}
 
 
 async def _by_beginnings(
-    call: Call, eyes: Eyes, found: Found, beginnings: Mapping[str, list[str]]
+    tx: Transaction, eyes: Eyes, found: Found, beginnings: Mapping[str, list[str]]
 ) -> None:
     """Entries with words that begin as typed; for what begins too many, among those that the others find."""
     groups: list[list[str]] = []
@@ -189,18 +195,18 @@ async def _by_beginnings(
     if not groups and vague:
         longest = vague.pop(0)
         groups.append([longest, *beginnings.get(longest, ())])
-    found.take(await by_words(call, eyes, groups, vague), _WORDS_BEGIN)
+    found.take(await by_words(tx, eyes, groups, vague), _WORDS_BEGIN)
 
 
 async def _by_likeness(
-    call: Call, eyes: Eyes, found: Found, beginnings: Mapping[str, list[str]]
+    tx: Transaction, eyes: Eyes, found: Found, beginnings: Mapping[str, list[str]]
 ) -> None:
     """Entries with words that those of the query may be wrong spellings of."""
     doubtful = [word for word in found.query.words if word.can_be_misspelt]
     if not doubtful:
         return
     forms = [form for word in doubtful for form in word.forms]
-    candidates = await words_alike(call, forms, [s for form in forms for s in swapped(form)])
+    candidates = await words_alike(tx, forms, [s for form in forms for s in swapped(form)])
     groups = []
     for word in found.query.words:
         meant = misspellings(word, candidates) if word.can_be_misspelt else {}
@@ -208,7 +214,7 @@ async def _by_likeness(
         groups += _alternatives(word, meant, beginnings)
     if not found.meant:
         return
-    for row in await by_words(call, eyes, groups):
+    for row in await by_words(tx, eyes, groups):
         slips = min((found.meant[word] for word in row[3] if word in found.meant), default=0)
         found.add(row, _ALIKE - _SLIP * slips)
 
