@@ -71,6 +71,8 @@ class Collection(Generic[E]):
     handed_over: sa.ColumnElement[bool] = sa.true()
     # What else follows its merges beside fields: called with all inside the one that stands for them.
     also_follow: Callable[[Call, Sequence[UUID], UUID], Awaitable[None]] | None = None
+    # Refuses, by raising, to purge a record that has to stay; asked by hand and with age.
+    before_purge: Callable[[Call, Any], Awaitable[None]] | None = None
     # How far the events of these records reach at most, whatever the reader's own scope.
     event_scope = RecordScope.ALL
 
@@ -104,9 +106,8 @@ class Collection(Generic[E]):
         self.whose: sa.FromClause = table
         columns = self.codec.columns
         by_id = sa.select(*columns).where(table.c.id == sa.bindparam("id", type_=sa.Uuid))
-        by_ids = sa.select(*columns).where(
-            table.c.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid)))
-        )
+        wanted = sa.bindparam("ids", type_=sa.ARRAY(sa.Uuid))
+        by_ids = sa.select(*columns).where(table.c.id == sa.any_(wanted))
         self._get = compile_statement(by_id)
         self._lock = compile_statement(by_id.with_for_update())
         self._batch_get = compile_statement(by_ids)
@@ -284,8 +285,7 @@ class Collection(Generic[E]):
         if "custom_fields" in written:
             written["custom_fields"] = Jsonb(with_hidden(call, entity))
         written |= await merges.columns_beside(call, self, entity.id, (row_before, row))
-        statement = update_by_id(self.table, tuple(written))
-        await call.tx.execute(statement, written | {"id": entity.id})
+        await call.tx.execute(update_by_id(self.table, tuple(written)), written | {"id": entity.id})
         await store(call, self.name, entity, before.custom_fields)
         changed = self.codec.changed_fields(row_before, row)
         changes = changes_between(self.codec, row_before, row, changed)

@@ -37,12 +37,15 @@ async def purge(call: Call, collection: Collection[Any], entity: Any) -> None:
     """Removes a deleted record, locked by the caller, and what belongs to it: history, comments, files.
 
     Raises:
-        FailedPrecondition: `NOT_DELETED`, or `STILL_REFERENCED` with the `referrer` and its `field`.
+        FailedPrecondition: `NOT_DELETED`, or `STILL_REFERENCED` with the `referrer` and its `field`;
+            or what the collection's own `before_purge` says.
     """
     name = collection.codec.name_of(entity.id)
     if entity.delete_time is None:
         msg = f"{name} is not deleted; only what lies in the trash can be purged."
         raise FailedPrecondition(msg, reason="NOT_DELETED")
+    if collection.before_purge is not None:
+        await collection.before_purge(call, entity)
     await _refuse_while_referenced(call, collection, entity.id)
     await _purge_what_ends_with(call, collection, entity.id)
     table = collection.table

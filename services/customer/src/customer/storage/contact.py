@@ -79,6 +79,11 @@ async def settle_contact(call: Call, after: Contact, before: Contact | None) -> 
     await CONTACTS.hint_at_shared_emails(call, after)
 
 
+async def keep_erased(call: Call, contact: Contact) -> None:
+    """Refuses to purge whom an erasure still has to find, and the shell with the proof of their consents."""
+    refuse_erased(contact.erase_time, await running_erasure(call.tx, contact.id))
+
+
 class Contacts(Parties[Contact]):
     """Contacts; a private person's is kept in step with their account."""
 
@@ -116,3 +121,4 @@ CONTACTS = Contacts(
     rule=settle_contact,
     external_ids=contact_external_ids,
 )
+CONTACTS.before_purge = keep_erased
