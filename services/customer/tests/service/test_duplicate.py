@@ -1,8 +1,10 @@
 """Duplicates over gRPC: what is found, who sees it, and what people decide."""
 
 from typing import Any
+from uuid import UUID
 
 import grpc
+import sqlalchemy as sa
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.date_pb2 import Date
 
@@ -17,8 +19,12 @@ from crm.customer.v1 import (
 )
 from crmkit.access import service_principal
 from crmkit.call import new_call
+from crmkit.statements import compile_statement
 from crmkit.testing import eventually
 from crmkit.testing.harness import ServiceUnderTest
+from customer.domain.duplicate import HIDDEN_FROM_SOME
+from customer.storage.account import ACCOUNTS
+from customer.storage.contact import CONTACTS
 from customer.usecases.find_duplicates import members_were_merged, members_were_unmerged
 
 from .duplicates import (
@@ -34,6 +40,12 @@ from .duplicates import (
     sets_of,
     stub,
 )
+
+# What no version of the service has written, and the end of it.
+_SPOIL = compile_statement(
+    sa.text("UPDATE contacts SET emails = '[{\"nonsense\": 1}]' WHERE id = :id")
+)
+_MEND = compile_statement(sa.text("UPDATE contacts SET emails = '[]' WHERE id = :id"))
 
 
 async def test_a_contact_entered_twice_is_found_with_reasons(customer: ServiceUnderTest) -> None:
@@ -229,6 +241,56 @@ async def test_a_record_is_searched_for_before_it_exists(customer: ServiceUnderT
     for wrong in (duplicate_pb2.SearchDuplicatesRequest(), both):
         outcome = await refused(stub(customer).SearchDuplicates(wrong, metadata=by.metadata))
         assert outcome == (grpc.StatusCode.INVALID_ARGUMENT, "REQUIRED_FIELD")
+
+
+async def test_a_hidden_field_is_no_reason_of_a_set(customer: ServiceUnderTest) -> None:
+    """INVARIANT: neither a set nor its events say of a tax number whether another account has it; a search
+    tells those who may see tax numbers."""
+    by = await customer.person("*")
+    parties = ("customer.accounts.get", "customer.contacts.get")
+    sets = ("customer.duplicateSets.list", "customer.duplicateSets.search")
+    blind = await customer.person(*parties, *sets)
+    firms = account_pb2_grpc.AccountServiceStub(customer.channel)
+    names = []
+    for form in ("GmbH", "AG"):
+        firm = account_pb2.Account(
+            display_name=f"Quellwasser Brunnenbau {form}",
+            website="https://quellwasser.example",
+            tax_id="XX4711081512",
+        )
+        create = account_pb2.CreateAccountRequest(account=firm)
+        names.append((await firms.CreateAccount(create, metadata=by.metadata)).name)
+    one = await found(customer, by, names[0])
+    for person in (by, blind):
+        (seen,) = await sets_of(customer, person, names[0])
+        fields = {reason.field for reason in seen.pairs[0].reasons}
+        assert fields
+        assert not fields & HIDDEN_FROM_SOME
+    events = await customer.events(one.name, count=2)
+    assert b"tax" not in b"".join(e.wire.payload for e in events)
+    request = duplicate_pb2.SearchDuplicatesRequest(record=names[0])
+    for person, expected in ((by, {"tax_id"}), (blind, set())):
+        answer = await stub(customer).SearchDuplicates(request, metadata=person.metadata)
+        assert {r.field for r in answer.matches[0].reasons} & HIDDEN_FROM_SOME == expected
+    assert ACCOUNTS.contract.sensitive | CONTACTS.contract.sensitive == HIDDEN_FROM_SOME
+
+
+async def test_a_record_that_cannot_be_compared_is_left_out(customer: ServiceUnderTest) -> None:
+    """INVARIANT: one record at fault does not end the search for duplicates of all others."""
+    by = await customer.person("*")
+    email = [EmailAddress(address="unreadable@broken.example")]
+    broken = await contact(customer, by, "Un", "Readable", emails=email)
+    await looked_at(customer)
+    async with customer.database.transaction() as tx:
+        await tx.execute(_SPOIL, {"id": UUID(broken.partition("/")[2])})
+    neighbour = await contact(customer, by, "Un", "Readable", emails=email)
+    first = await contact(customer, by, "Perpetua", "Sonnenschein", birthday=BORN)
+    second = await contact(customer, by, "Perpetua", "Sonnenschein", birthday=BORN)
+    await looked_at(customer)
+    async with customer.database.transaction() as tx:
+        await tx.execute(_MEND, {"id": UUID(broken.partition("/")[2])})
+    assert set((await found(customer, by, first)).members) == {first, second}
+    assert await sets_of(customer, by, neighbour) == []
 
 
 async def test_two_private_persons_are_duplicates_as_accounts(customer: ServiceUnderTest) -> None:

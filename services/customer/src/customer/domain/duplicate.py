@@ -18,6 +18,8 @@ STATES = StateMachine(
     },
 )
 _MOST_PAIRS = 200
+# Whoever sees a set, or its events, sees its reasons: they say nothing of fields that are hidden from some.
+HIDDEN_FROM_SOME = frozenset({"tax_id"})
 _FIELDS = {
     "name_order": "Given and family name", "given_name": "given names",
     "family_name": "family names", "name": "names", "birthday": "birthdays",
@@ -116,9 +118,10 @@ def reasons_of(likeness: Likeness) -> list[DuplicateReason]:
 
 
 def pair_of(one: str, other: str, likeness: Likeness) -> DuplicatePair:
-    """Two records as a pair."""
+    """Two records as a pair of a set."""
     first, second = sorted((one, other))
-    return DuplicatePair(first, second, round(likeness.score, 6), reasons_of(likeness))
+    reasons = [r for r in reasons_of(likeness) if r.field not in HIDDEN_FROM_SOME]
+    return DuplicatePair(first, second, round(likeness.score, 6), reasons)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ found.
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import structlog
 
 from crmkit.access import service_principal
 from crmkit.call import Home, new_call
-from crmkit.errors import Failure
+from crmkit.errors import Failure, Unavailable
 from crmkit.feed.loops import Backoff, going_on, run_until
 from customer.storage.duplicate_scan import advance, changed_after
 from customer.usecases.find_duplicates import find_duplicates
@@ -26,6 +27,8 @@ _AT_ONCE = 200
 _MUCH = 400.0
 _LOOKS_TO_GIVE_WAY = 10
 _SECONDS_BETWEEN_LOOKS = 1.0
+# After so many failures on end records are looked at one by one: what cannot be compared is left out.
+_FAILURES_TOGETHER = 3
 _log = structlog.get_logger("customer.duplicates")
 
 
@@ -35,15 +38,18 @@ async def watch_for_duplicates(home: Home, stop: asyncio.Event) -> None:
 
 
 async def _watch(home: Home) -> None:
-    backoff, pace = Backoff(), _Pace(home)
+    backoff, pace, failures = Backoff(), _Pace(home), 0
     while going_on():
         try:
             await pace.give_way()
-            seq, found_some = await look_at_changes(home)
+            singly = failures >= _FAILURES_TOGETHER
+            seq, found_some = await look_at_changes(home, singly=singly)
             backoff.reset()
+            failures = 0
         except Exception as error:  # noqa: BLE001 - it is tried again; the service goes on
             fault = None if isinstance(error, psycopg.OperationalError | Failure) else error
             _log.warning("looking for duplicates failed", exc_info=fault)
+            failures += 1
             await backoff.pause()
             continue
         if not seq:  # another process is at it
@@ -76,8 +82,13 @@ class _Pace:
         return (self._head - before) / seconds if before is not None else 0.0
 
 
-async def look_at_changes(home: Home) -> tuple[int, bool]:
-    """Looks for duplicates of the next changed records; how far it is, and whether there were events."""
+async def look_at_changes(home: Home, *, singly: bool = False) -> tuple[int, bool]:
+    """Looks for duplicates of the next changed records; how far it is, and whether there were events.
+
+    Args:
+        home: The service.
+        singly: Each record by itself; those that cannot be compared are left out.
+    """
     async with home.database.transaction() as tx:
         changed = await changed_after(tx, _AT_ONCE)
         if changed is None or changed.seq == changed.before:
@@ -89,6 +100,23 @@ async def look_at_changes(home: Home) -> tuple[int, bool]:
             if "/" not in id_:  # what belongs to a record, such as a comment, is no change of it
                 by_resource[resource].append(UUID(id_))
         for resource, ids in by_resource.items():
-            await find_duplicates(call, resource, ids)
+            if singly:
+                await _one_by_one(home, resource, ids)
+            else:
+                await find_duplicates(call, resource, ids)
         await advance(tx, changed.seq)
         return changed.seq, True
+
+
+async def _one_by_one(home: Home, resource: str, ids: Iterable[UUID]) -> None:
+    """Looks at each record in its own transaction; goes on without those that cannot be compared."""
+    for id_ in ids:
+        try:
+            async with home.database.transaction() as tx:
+                call = new_call(home, service_principal(home.name), tx)
+                await find_duplicates(call, resource, [id_])
+        except (psycopg.OperationalError, Unavailable):
+            raise  # not the record's fault
+        except Exception as error:  # noqa: BLE001 - of one record; what it says may hold what is in it
+            left_out, fault = f"{resource}/{id_}", type(error).__name__
+            _log.error("record left out of duplicates", record=left_out, error=fault)
