@@ -8,16 +8,26 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from crm.common.v1 import collaborator_pb2, export_pb2, import_pb2, lookup_pb2, lookup_pb2_grpc
+from crm.common.v1 import (
+    collaborator_pb2,
+    document_pb2,
+    export_pb2,
+    import_pb2,
+    lookup_pb2,
+    lookup_pb2_grpc,
+)
+from crm.common.v1.comment_pb2 import Comment, CreateCommentRequest
 from crm.common.v1.revision_pb2 import ListRevisionsRequest
 from crm.customer.v1 import (
     account_pb2,
     account_pb2_grpc,
     collaborator_pb2_grpc,
+    comment_pb2_grpc,
     contact_pb2,
     contact_pb2_grpc,
     customer_pool_pb2,
     customer_pool_pb2_grpc,
+    document_pb2_grpc,
     export_pb2_grpc,
     import_pb2_grpc,
 )
@@ -271,6 +281,32 @@ async def test_members_of_a_pool_read_what_is_in_it_and_no_more(
     assert (await get_contact(customer, member, contact)).owner == member.name
 
 
+async def test_what_belongs_to_an_account_in_a_pool_waits_too(customer: ServiceUnderTest) -> None:
+    """INVARIANT: members attach and share nothing before they claim; they may say something about it."""
+    boss, member = await customer.person("*"), await customer.person(OWN)
+    pool = await make_pool(customer, boss, unique())
+    account = await make_account(customer, boss)
+    await release(customer, boss, account, pool.name)
+    share = collaborator_pb2.CreateCollaboratorRequest(
+        parent=account,
+        collaborator=collaborator_pb2.Collaborator(
+            user=member.name, access=collaborator_pb2.Collaborator.EDIT
+        ),
+    )
+    sharing: Any = collaborator_pb2_grpc.CollaboratorServiceStub(customer.channel)
+    attempt = sharing.CreateCollaborator(share, metadata=member.metadata)
+    assert (await refusal(attempt))[:2] == (grpc.StatusCode.PERMISSION_DENIED, "IN_POOL")
+    documents: Any = document_pb2_grpc.DocumentServiceStub(customer.channel)
+    document = document_pb2.CreateDocumentRequest(parent=account, file_name="offer.txt")
+    document.file.data = b"one"
+    attempt = documents.CreateDocument(iter([document]), metadata=member.metadata)
+    assert (await refusal(attempt))[:2] == (grpc.StatusCode.PERMISSION_DENIED, "IN_POOL")
+    commenting: Any = comment_pb2_grpc.CommentServiceStub(customer.channel)
+    comment = CreateCommentRequest(parent=account, comment=Comment(text="I know them."))
+    said = await commenting.CreateComment(comment, metadata=member.metadata)
+    assert said.author == member.name
+
+
 async def exported(customer: ServiceUnderTest, person: Person, name: str) -> list[str]:
     wanted = f'display_name = "{name}"'
     text = await file_of(customer, person, resource="accounts", filter=wanted, fields=["name"])
@@ -497,6 +533,19 @@ async def test_a_pool_with_accounts_in_it_is_not_deleted(customer: ServiceUnderT
         assert refused in (["POOL_IN_USE"], ["REFERENCE_DELETED"])
         found = await get_account(customer, boss, account)
         assert found.pool == (pool.name if refused == ["POOL_IN_USE"] else "")
+
+
+async def test_what_is_in_the_trash_does_not_keep_a_pool(customer: ServiceUnderTest) -> None:
+    """Nobody could move it: an account that is deleted or was merged is in nobody's way."""
+    boss = await customer.person("*")
+    pool = await make_pool(customer, boss, unique())
+    account = await make_account(customer, boss)
+    await release(customer, boss, account, pool.name)
+    gone = account_pb2.DeleteAccountRequest(name=account)
+    await accounts(customer).DeleteAccount(gone, metadata=boss.metadata)
+    delete = customer_pool_pb2.DeleteCustomerPoolRequest(name=pool.name)
+    deleted = await pools(customer).DeleteCustomerPool(delete, metadata=boss.metadata)
+    assert deleted.HasField("delete_time")
 
 
 async def test_pools_come_from_files_and_go_into_files(customer: ServiceUnderTest) -> None:

@@ -54,7 +54,9 @@ _HOLD = compile_statement(
     .with_for_update(read=True)
 )
 _IN_USE = compile_statement(
-    sa.text("SELECT id FROM accounts WHERE pool = :pool LIMIT 1").bindparams(_POOL)
+    sa.text(
+        "SELECT id FROM accounts WHERE pool = :pool AND delete_time IS NULL LIMIT 1"
+    ).bindparams(_POOL)
 )
 _ACTIVE = compile_statement(
     sa.select(customer_pools.c.id)

@@ -56,6 +56,11 @@ def unlimited(call: Call) -> Call:
     return replace(call, principal=replace(call.principal, grants=EVERYTHING))
 
 
+def _in_pool() -> PermissionDenied:
+    msg = "The account waits in a customer pool: claim it first."
+    return PermissionDenied(msg, reason="IN_POOL")
+
+
 class InPools(Parties[P]):
     """Records that may wait in pools: whoever may claim them reads them."""
 
@@ -74,14 +79,19 @@ class InPools(Parties[P]):
     async def get(
         self, call: Call, name: str | UUID, *, permission: str = "", field: str = "name"
     ) -> P:
-        """One record that the caller sees; raises NotFound."""
+        """One record that the caller sees; raises NotFound, or `IN_POOL` as `for_change` does."""
         try:
             return await super().get(call, name, permission=permission, field=field)
         except NotFound:
             found = await super().get(unlimited(call), name, permission=permission, field=field)
-            if not await self._open_to(call, permission or self._required(call), [found.id]):
+            wanted = permission or self._required(call)
+            if await self._open_to(call, wanted, [found.id]):
+                return found
+            if needed(wanted) is Access.READ:
                 raise
-            return found
+            if not await self._open_to(call, self.permission("get"), [found.id]):
+                raise
+            raise _in_pool() from None
 
     async def get_many(self, call: Call, ids: Sequence[UUID], *, permission: str = "") -> list[P]:
         """The records of these ids that the caller sees, in any order."""
@@ -110,8 +120,7 @@ class InPools(Parties[P]):
             found = await super().get(unlimited(call), name)
             if not await self._open_to(call, self.permission("get"), [found.id]):
                 raise
-            msg = "The account waits in a customer pool: claim it first."
-            raise PermissionDenied(msg, reason="IN_POOL") from None
+            raise _in_pool() from None
 
     async def _open_to(self, call: Call, permission: str, ids: Iterable[UUID]) -> set[UUID]:
         principal: Principal = call.principal
