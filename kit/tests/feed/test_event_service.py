@@ -81,9 +81,15 @@ async def test_list_and_stream_show_exactly_what_the_scope_covers(
 
     first = (await source.feed.head()).last_seq
     service = service_of(source)
+    listening = asyncio.Event()
+
+    async def begun() -> None:
+        listening.set()
+
+    call.begin_answer = begun
     stream = service.StreamEvents(event_pb2.StreamEventsRequest(), call)
     coming = asyncio.ensure_future(take(stream, len(expected)))
-    await asyncio.sleep(0)
+    await listening.wait()
     again = events_of_everyone()
     await source.publish(*again)
     assert await asyncio.wait_for(coming, 5) == [again[index].subject for index in expected]
