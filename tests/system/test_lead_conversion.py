@@ -92,16 +92,30 @@ async def test_a_lead_becomes_part_of_what_is_there(crm: RunningSystem) -> None:
     assert await refusal(crm, f"/v1/{lead}:convert", account=missing) == "REFERENCE_NOT_FOUND"
 
 
-async def test_what_is_refused_half_way_leaves_nothing_but_its_reason(crm: RunningSystem) -> None:
-    """INVARIANT: a conversion has one result or none; what it was refused for stands on the lead."""
-    company = f"Half {uuid4()}"
-    lead = await qualified(crm, company=company, family_name="Way", website="not an address")
-    assert await refusal(crm, f"/v1/{lead}:convert") == "INVALID_FIELD"
-    read = await crm.admin.get(f"/v1/{lead}")
-    assert (read["state"], read["conversion_error"]) == ("QUALIFIED", "INVALID_FIELD")
-    assert await found(crm, "accounts", f'display_name = "{company}"') == []
-    await crm.admin.patch(f"/v1/{lead}", {"website": "https://half.example"})
+async def test_a_private_persons_name_is_in_no_event(crm: RunningSystem) -> None:
+    """INVARIANT: what a conversion makes is not called by a person's name: events are kept for ever."""
+    name = f"Lovelace{uuid4().hex}"
+    lead = await qualified(crm, family_name=name)
     made = await crm.admin.post(f"/v1/{lead}:convert")
-    assert made["lead"]["state"] == "CONVERTED"
-    assert "conversion_error" not in made["lead"]
-    assert len(await found(crm, "accounts", f'display_name = "{company}"')) == 1
+    read = await crm.admin.get(f"/v1/{made['opportunity']}")
+    assert name not in read["display_name"]
+    events = await crm.admin.get("/v1/sales/events", subject=made["opportunity"])
+    assert events["events"]
+    assert name not in str(events)
+
+
+async def test_whoever_names_a_record_may_change_it(crm: RunningSystem) -> None:
+    """What a conversion changes of what is there, the caller could change by hand."""
+    _, ben = await crm.person("Sales")
+    lead = (await ben.post("/v1/leads", {"company": f"Initech {uuid4()}"}))["name"]
+    await ben.post(f"/v1/{lead}:qualify")
+    account = (await crm.admin.post("/v1/accounts", {"display_name": f"O {uuid4()}"}))["name"]
+    body = {"display_name": "Lasers", "account": account}
+    foreign = (await crm.admin.post("/v1/opportunities", body))["name"]
+    refused = await ben.http.post(f"/v1/{lead}:convert", json={"opportunity": foreign})
+    assert refused.status_code == httpx.codes.NOT_FOUND
+    another = await refusal(crm, f"/v1/{lead}:convert", opportunity=foreign)
+    assert another == "ANOTHER_ACCOUNT"
+    lonely = (await crm.admin.post("/v1/contacts", {"family_name": "Nobody"}))["name"]
+    assert await refusal(crm, f"/v1/{lead}:convert", contact=lonely) == "CONTACT_WITHOUT_ACCOUNT"
+    assert (await ben.post(f"/v1/{lead}:convert"))["lead"]["state"] == "CONVERTED"

@@ -12,8 +12,8 @@ from sales.domain.lead import LEAD, EmailAddress, Lead, PhoneNumber
 
 METHODS = {
     "disqualify": ("other",),
-    "start_conversion": (uuid7(),),
-    "convert": (now(),),
+    "convert": (uuid7(),),
+    "finish_conversion": (now(),),
     "undo_conversion": ("INVALID_FIELD",),
 }
 
@@ -60,6 +60,8 @@ def test_a_lead_is_called_by_what_is_known_of_it(values: dict[str, Any], shown: 
         ({"company": None}, "lead.display_name"),
         ({"region_code": "Germany"}, "lead.region_code"),
         ({"region_code": "4X"}, "lead.region_code"),
+        ({"website": "not an address"}, "lead.website"),
+        ({"website": "ftp://initech.example"}, "lead.website"),
     ],
 )
 def test_what_a_lead_cannot_be_is_refused_and_named(values: dict[str, Any], field: str) -> None:

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.money import Money
+from crmkit.web_address import is_web_address
 from customer.domain.names import firm_key, person_key
 from customer.domain.party import once
 from customer.domain.pooled import Pooled
@@ -71,7 +71,7 @@ class Account(Pooled):
             raise InvalidArgument(msg, field="account.parent_account")
         if self.website and _DOMAIN.fullmatch(self.website.partition("/")[0]):
             self.website = f"https://{self.website}"
-        if self.website is not None and not _is_web_address(self.website):
+        if self.website is not None and not is_web_address(self.website):
             msg = "The website must be an http or https address."
             raise InvalidArgument(msg, field="account.website")
         _refuse_debt(self.credit_limit, "account.credit_limit")
@@ -163,16 +163,6 @@ def _refuse_debt(limit: Money | None, path: str) -> None:
     if limit is not None and limit.amount < 0:
         msg = "A credit limit cannot be below 0."
         raise InvalidArgument(msg, field=path)
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises where it is none
-    except ValueError:
-        return False
-    in_one_piece = not any(character.isspace() for character in text)
-    return in_one_piece and parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _domain(text: str, index: int) -> str:

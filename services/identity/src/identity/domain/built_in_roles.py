@@ -78,10 +78,10 @@ def _manager() -> BuiltInRole:
 def _sales() -> BuiltInRole:
     return BuiltInRole(
         "Sales",
-        "Sells: their own accounts, contacts and opportunities.",
+        "Sells: their own leads, accounts, contacts and opportunities.",
         (
             *_EVERYONE,
-            *_all("OWN", "customer.*", "sales.opportunities.*", "sales.events.list"),
+            *_all("OWN", "customer.*", "sales.leads.*", "sales.opportunities.*", "sales.events.list"),
             *_all("OWN", "sales.imports.*", "sales.exports.*", "sales.bulkActions.*"),
             *_all("OWN", "reporting.metrics.*"),
             *_all("ALL", "sales.products.get", "sales.products.list"),

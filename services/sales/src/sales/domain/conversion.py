@@ -6,6 +6,7 @@ from uuid import UUID
 
 from crmkit.ids import uuid5_of
 
+UNDER_WAY = frozenset({"STARTED", "UNDOING"})
 # As long as another service stays away we try; then what was made is taken back once it answers again.
 GIVES_UP_AFTER = timedelta(hours=1)
 

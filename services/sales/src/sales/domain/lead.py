@@ -8,6 +8,7 @@ from crmkit.aggregate import Record
 from crmkit.errors import FailedPrecondition, InvalidArgument
 from crmkit.money import Money
 from crmkit.states import StateMachine
+from crmkit.web_address import is_web_address
 
 LEAD = StateMachine(
     "state",
@@ -17,8 +18,8 @@ LEAD = StateMachine(
         "qualify": ({"NEW", "WORKING", "NURTURING"}, "QUALIFIED"),
         "disqualify": ({"NEW", "WORKING", "NURTURING", "QUALIFIED"}, "DISQUALIFIED"),
         "reopen": ({"DISQUALIFIED"}, "WORKING"),
-        "start_conversion": ({"QUALIFIED"}, "CONVERTING"),
-        "convert": ({"CONVERTING"}, "CONVERTED"),
+        "convert": ({"QUALIFIED"}, "CONVERTING"),
+        "finish_conversion": ({"CONVERTING"}, "CONVERTED"),
         "undo_conversion": ({"CONVERTING"}, "QUALIFIED"),
     },
 )
@@ -107,10 +108,18 @@ class Lead(Record):
             if not (len(self.region_code) == 2 and self.region_code.isalpha()):  # noqa: PLR2004
                 msg = "The country must be a code of ISO 3166-1, such as DE."
                 raise InvalidArgument(msg, field="lead.region_code")
+        self._check_website()
         if self.amount is not None and self.amount.amount < 0:
             msg = "The amount cannot be negative."
             raise InvalidArgument(msg, field="lead.amount")
         self.products = list(dict.fromkeys(self.products))
+
+    def _check_website(self) -> None:
+        if self.website and "://" not in self.website:
+            self.website = f"https://{self.website}"
+        if self.website and not is_web_address(self.website):
+            msg = "The website must be an http or https address."
+            raise InvalidArgument(msg, field="lead.website")
 
     def _name_to_show(self) -> str | None:
         named = " · ".join(name for name in (self.person, self.company) if name)
@@ -131,11 +140,10 @@ class Lead(Record):
             msg = "Only a disqualified lead has a reason for it."
             raise InvalidArgument(msg, field="lead.disqualify_reason")
 
-    def refuse_deletion(self) -> None:
-        """Raises FailedPrecondition `CONVERSION_UNDER_WAY` while it is being converted."""
-        if self.state == "CONVERTING":
-            msg = "The lead is being converted; delete it afterwards."
-            raise FailedPrecondition(msg, reason="CONVERSION_UNDER_WAY")
+    def refuse_changes(self) -> None:
+        """Raises FailedPrecondition `CONVERSION_UNDER_WAY`: what is made of it must stay the same."""
+        msg = "The lead is being converted; change it afterwards."
+        raise FailedPrecondition(msg, reason="CONVERSION_UNDER_WAY")
 
     # -- working; each raises FailedPrecondition `ILLEGAL_TRANSITION`
 
@@ -175,15 +183,15 @@ class Lead(Record):
 
     # -- converting; each raises FailedPrecondition `ILLEGAL_TRANSITION`
 
-    def start_conversion(self, conversion: UUID) -> None:
+    def convert(self, conversion: UUID) -> None:
         """It is about to become a customer."""
-        LEAD.move(self, "start_conversion")
+        LEAD.move(self, "convert")
         self.conversion, self.conversion_error = conversion, None
         self.record("conversion_started")
 
-    def convert(self, time: datetime) -> None:
+    def finish_conversion(self, time: datetime) -> None:
         """It has become what `account`, `contact` and `opportunity` say."""
-        LEAD.move(self, "convert")
+        LEAD.move(self, "finish_conversion")
         self.convert_time = time
         self.next_follow_up_time = None
         self.record("converted")

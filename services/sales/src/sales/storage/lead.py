@@ -65,11 +65,11 @@ _LOADS = compile_statement(
 
 
 async def begin_or_keep(call: Call, after: Lead, before: Lead | None) -> None:
-    """A new lead has a state; one that is being converted is not deleted."""
+    """A new lead has a state; one that is being converted stays as it is until that has ended."""
     if before is None:
         after.begin(imported=call.imported)
-    elif after.delete_time is not None:
-        after.refuse_deletion()
+    elif before.state == after.state == "CONVERTING":
+        after.refuse_changes()
 
 
 async def least_loaded(call: Call, people: Iterable[UUID]) -> UUID | None:

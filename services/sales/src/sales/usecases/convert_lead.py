@@ -25,8 +25,9 @@ from crmkit.field_codecs import Reference
 from crmkit.ids import uuid7
 from crmkit.jobs import enqueue, is_transient
 from crmkit.names import parse_name
-from sales.domain.conversion import Conversion
+from sales.domain.conversion import UNDER_WAY, Conversion
 from sales.domain.lead import LEAD, Lead
+from sales.domain.opportunity import Opportunity
 from sales.storage.conversion import (
     find_conversion,
     insert_conversion,
@@ -40,6 +41,7 @@ from sales.usecases.converted_customer import CustomerSide, account_of
 
 CONVERT_LEAD = "convert_lead"
 _WHILE_WE_TRY_OURSELVES = timedelta(seconds=30)
+_TAKEN_BACK = "The conversion was taken back; see conversion_error, and ask again."
 _WANTED = {"account": "accounts", "contact": "contacts", "opportunity": "opportunities"}
 
 
@@ -70,10 +72,13 @@ async def convert(call: Call, request: pb.ConvertLeadRequest) -> tuple[Lead, boo
 
 async def convert_lead(call: Call, arguments: dict[str, Any]) -> None:
     """The job: finishes a conversion, or takes it back."""
+    conversion_id = UUID(arguments["conversion"])
     try:
-        await _finish(call, UUID(arguments["conversion"]))
+        await _finish(call, conversion_id)
     except Failure as failure:
-        if is_transient(failure):
+        conversion = await find_conversion(call.home.database, conversion_id)
+        is_under_way = conversion is not None and conversion.state in UNDER_WAY
+        if is_under_way and is_transient(failure):
             raise
 
 
@@ -98,8 +103,12 @@ async def _start(
         pipeline = parse_name(request.pipeline, collection="pipelines", field="pipeline")
         named.append(Reference("pipelines", pipeline, "pipeline"))
     await references.confirm(call, named)
+    await references.check(call, named)
     if wanted["contact"] is not None and wanted["account"] is None:
         wanted["account"] = await account_of(call, wanted["contact"])
+        if wanted["account"] is None:
+            msg = "The contact belongs to no account; name the account."
+            raise FailedPrecondition(msg, reason="CONTACT_WITHOUT_ACCOUNT", field="contact")
     async with call.home.database.transaction() as tx:
         return await _begin(replace(call, tx=tx), request, named, wanted)
 
@@ -114,7 +123,7 @@ async def _begin(
     if lead.conversion is not None:
         return lead.conversion
     check_etag(request.name, request.etag, lead.version)
-    LEAD.check(lead, "start_conversion")
+    LEAD.check(lead, "convert")
     await references.check(call, named)
     pipeline = next((r.id for r in named if r.collection == "pipelines"), None)
     conversion = Conversion(
@@ -132,7 +141,8 @@ async def _begin(
         start_time=call.now,
     )
     _require_rights(call, lead, conversion)
-    lead.start_conversion(conversion.id)
+    await _refuse_foreign_opportunity(call, conversion)
+    lead.convert(conversion.id)
     await LEADS.save(call, lead)
     await insert_conversion(call.tx, conversion)
     later = call.now + _WHILE_WE_TRY_OURSELVES
@@ -164,6 +174,28 @@ def _require_rights(call: Call, lead: Lead, conversion: Conversion) -> None:
         raise FailedPrecondition(msg, reason="NO_DEFAULT_PIPELINE", field="pipeline")
 
 
+async def _refuse_foreign_opportunity(call: Call, conversion: Conversion) -> None:
+    """An opportunity that is named is one that the caller may change, of the same account or of none.
+
+    Raises:
+        NotFound: The caller may not change it.
+        FailedPrecondition: `ANOTHER_ACCOUNT`.
+    """
+    if conversion.opportunity is None:
+        return
+    permission = OPPORTUNITIES.permission("update")
+    opportunity = await OPPORTUNITIES.get(
+        call, conversion.opportunity, permission=permission, field="opportunity"
+    )
+    _require_account(opportunity, conversion.account)
+
+
+def _require_account(opportunity: Opportunity, account: UUID | None) -> None:
+    if opportunity.account not in {None, account}:
+        msg = "The opportunity is another account's."
+        raise FailedPrecondition(msg, reason="ANOTHER_ACCOUNT", field="opportunity")
+
+
 # -- 2 and 3: the end, one way or the other
 
 
@@ -179,7 +211,9 @@ async def _finish(call: Call, conversion_id: UUID) -> tuple[Conversion, bool]:
         raise Aborted(msg)
     if conversion.state == "DONE":
         return conversion, False
-    refusal: Failure = Aborted("The conversion was taken back.")
+    if conversion.state == "UNDONE":
+        raise Aborted(_TAKEN_BACK)
+    refusal: Failure = Aborted(_TAKEN_BACK)
     if conversion.state == "STARTED":
         try:
             done = await _complete(call, conversion)
@@ -216,7 +250,7 @@ async def _complete(call: Call, conversion: Conversion) -> Conversion | None:
         current.state = "DONE"
         lead.account, lead.contact = current.account, current.contact
         lead.opportunity = current.opportunity
-        lead.convert(call.now)
+        lead.finish_conversion(call.now)
         await LEADS.save(step, lead)
         await save_conversion(step.tx, current)
     return current
@@ -226,11 +260,12 @@ async def _opportunity(call: Call, lead: Lead, conversion: Conversion) -> UUID:
     """The opportunity that is asked for, now of the account; or a new one, which is always the same."""
     if conversion.opportunity is not None:
         opportunity = await OPPORTUNITIES.for_change(call, conversion.opportunity)
+        _require_account(opportunity, conversion.account)
         opportunity.account = opportunity.account or conversion.account
         await OPPORTUNITIES.save(call, opportunity)
         return opportunity.id
     values = {
-        "display_name": conversion.opportunity_display_name or lead.company or lead.display_name,
+        "display_name": conversion.opportunity_display_name or _subject(call, lead),
         "account": conversion.account,
         "pipeline": conversion.pipeline,
         "owner": lead.owner,
@@ -241,6 +276,13 @@ async def _opportunity(call: Call, lead: Lead, conversion: Conversion) -> UUID:
     opportunity = OPPORTUNITIES.new(call, values, record_id=record_id)
     await OPPORTUNITIES.insert(call, opportunity)
     return opportunity.id
+
+
+def _subject(call: Call, lead: Lead) -> str:
+    """What a new opportunity is about; never a person's name: events tell of it, and are kept for ever."""
+    return (
+        lead.company or f"Enquiry of {lead.create_time.astimezone(call.organization.zone):%Y-%m-%d}"
+    )
 
 
 async def _give_up(call: Call, conversion: Conversion, reason: str) -> bool:

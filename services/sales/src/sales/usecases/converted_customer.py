@@ -47,24 +47,21 @@ class CustomerSide:
         Raises:
             Failure: What customer refused it for; Unavailable where it may be asked again.
         """
-        account, contact = self._conversion.account, self._conversion.contact
+        account = self._conversion.account
         if account is None:
-            is_needed = contact is None and self._says_who()
-            made = await self._new_account([self._contact()] if is_needed else [])
-            if contact is None:
-                return made
-            await self._link(contact, made.account)
-            account = made.account
-        return Made(account, contact or await self._new_contact(account))
+            return await self._new_account()
+        return Made(account, self._conversion.contact or await self._new_contact(account))
 
     async def take_back(self) -> None:
         """Deletes what was made; asks for it once more first, to learn what there is."""
+        if not (self._conversion.new_account or self._conversion.new_contact):
+            return
         try:
             made = await self.make()
         except Failure as failure:
             if is_transient(failure):
                 raise
-            return  # it was refused as a whole: there is nothing
+            return  # each is made in one request, which was refused: there is nothing
         if self._conversion.new_contact and made.contact is not None:
             await self._delete("Contact", "contacts", made.contact)
         if self._conversion.new_account:
@@ -74,9 +71,11 @@ class CustomerSide:
         lead = self._lead
         return bool(lead.person or lead.emails or lead.phones or not lead.company)
 
-    async def _new_account(self, contacts: list[contact_pb2.Contact]) -> Made:
+    async def _new_account(self) -> Made:
         request = account_pb2.CreateAccountWithContactsRequest(
-            account=self._account(), contacts=contacts, request_id=self._conversion.step("account")
+            account=self._account(),
+            contacts=[self._contact()] if self._says_who() else [],
+            request_id=self._conversion.step("account"),
         )
         made = await _ask(self._call, "AccountService", "CreateAccountWithContacts", request)
         contact = _id(made.contacts[0].name) if made.contacts else None
@@ -91,13 +90,6 @@ class CustomerSide:
             contact=contact, request_id=self._conversion.step("contact")
         )
         return _id((await _ask(self._call, "ContactService", "CreateContact", request)).name)
-
-    async def _link(self, contact: UUID, account: UUID) -> None:
-        request = contact_pb2.UpdateContactRequest(
-            contact=contact_pb2.Contact(name=f"contacts/{contact}", account=f"accounts/{account}"),
-            request_id=self._conversion.step("link"),
-        )
-        await _ask(self._call, "ContactService", "UpdateContact", request)
 
     def _account(self) -> account_pb2.Account:
         lead, kinds = self._lead, account_pb2.Account
