@@ -81,7 +81,9 @@ def _sales() -> BuiltInRole:
         "Sells: their own leads, accounts, contacts and opportunities.",
         (
             *_EVERYONE,
-            *_all("OWN", "customer.*", "sales.leads.*", "sales.opportunities.*", "sales.events.list"),
+            *_all(
+                "OWN", "customer.*", "sales.leads.*", "sales.opportunities.*", "sales.events.list"
+            ),
             *_all("OWN", "sales.imports.*", "sales.exports.*", "sales.bulkActions.*"),
             *_all("OWN", "reporting.metrics.*"),
             *_all("ALL", "sales.products.get", "sales.products.list"),
