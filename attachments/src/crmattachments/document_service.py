@@ -40,8 +40,9 @@ class DocumentService:
         first = await first_of(requests, "parent")
         await self._parents.find(call, first.parent, verb="update")
         said = documents.said(first, documents.FIELDS, "")
+        said["comment"] = documents.comment(first)
         row = await self._files.receive(call, first, requests, first.file_name)
-        row |= said | {"comment": first.comment.strip() or None}
+        row |= said
 
         async def make(_asked: Any, call: Call) -> Document:
             parent = await self._parents.hold(call, first.parent, verb="update")
@@ -60,8 +61,9 @@ class DocumentService:
         before = await self._find(call, first.name, verb="update")
         _require_there(before, first.name)
         file_name = first.file_name or before["file_name"]
+        comment = documents.comment(first)
         row = await self._files.receive(call, first, requests, file_name)
-        row["comment"] = first.comment.strip() or None
+        row["comment"] = comment
 
         async def make(_asked: Any, call: Call) -> Document:
             parent, versions = await self._for_change(call, first.name, first.etag)

@@ -15,6 +15,7 @@ from crmkit.call import Call
 from crmkit.children.parents import Parent, event_message, publish
 from crmkit.children.tables import ATTACHMENT
 from crmkit.errors import InvalidArgument
+from crmkit.field_values import text
 from crmkit.ids import uuid5_of
 from crmkit.jobs import enqueue
 from crmkit.statements import compile_statement
@@ -156,18 +157,24 @@ def said(request: Any, names: Sequence[str], path: str) -> dict[str, Any]:
         path: Where they stand in the request, for errors.
 
     Raises:
-        InvalidArgument: A folder is no path, or a time lies outside the calendar.
+        InvalidArgument: A text holds control characters, a folder is no path, or a time lies outside the
+            calendar.
     """
     readers = {"title": _title, "folder": _folder, "tags": _tags, "expire_time": _expire_time}
     return {name: readers[name](request, f"{path}{name}") for name in names}
 
 
-def _title(request: Any, _path: str) -> str | None:
-    return _one_line(request.title) or None
+def comment(request: Any) -> str | None:
+    """What a request says of a version; raises InvalidArgument where it holds control characters."""
+    return text(request.comment, "comment", one_line=False) or None
+
+
+def _title(request: Any, path: str) -> str | None:
+    return _one_line(request.title, path) or None
 
 
 def _folder(request: Any, path: str) -> str:
-    parts = [_one_line(part) for part in request.folder.replace("\\", "/").split("/")]
+    parts = [_one_line(part, path) for part in request.folder.replace("\\", "/").split("/")]
     found = [part for part in parts if part]
     if len(found) > _MOST_FOLDERS or {".", ".."} & set(found):
         msg = f"A folder is a path such as contracts/2026, of at most {_MOST_FOLDERS} parts."
@@ -175,8 +182,9 @@ def _folder(request: Any, path: str) -> str:
     return "/".join(found)
 
 
-def _tags(request: Any, _path: str) -> list[str]:
-    return list(dict.fromkeys(tag for text in request.tags if (tag := _one_line(text).casefold())))
+def _tags(request: Any, path: str) -> list[str]:
+    tags = [_one_line(tag, f"{path}[{index}]").casefold() for index, tag in enumerate(request.tags)]
+    return list(dict.fromkeys(tag for tag in tags if tag))
 
 
 def _expire_time(request: Any, path: str) -> datetime | None:
@@ -190,5 +198,6 @@ def _expire_time(request: Any, path: str) -> datetime | None:
     return time
 
 
-def _one_line(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
+def _one_line(given: str, path: str) -> str:
+    said = text(given, path, one_line=False)
+    return " ".join(unicodedata.normalize("NFC", said).split())

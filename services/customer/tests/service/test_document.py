@@ -361,6 +361,10 @@ async def test_who_may_not_change_the_record_changes_no_document(
         ({"folder": "/".join("abcdefghijk")}, "INVALID_FIELD", "folder"),
         ({"tags": ["x" * 51]}, "INVALID_FIELD", "tags[0]"),
         ({"title": "x" * 301}, "INVALID_FIELD", "title"),
+        ({"title": "offer\u202efdp.exe"}, "INVALID_FIELD", "title"),
+        ({"folder": "a/\x1b[2J"}, "INVALID_FIELD", "folder"),
+        ({"tags": ["fine", "\u2067signed"]}, "INVALID_FIELD", "tags[1]"),
+        ({"comment": "as \x00 agreed"}, "INVALID_FIELD", "comment"),
         ({"file_name": "../.."}, "INVALID_FIELD", "file_name"),
         ({"content": b""}, "REQUIRED_FIELD", "file"),
         ({"expire_time": {"seconds": 10**15}}, "INVALID_FIELD", "expire_time"),
@@ -374,6 +378,19 @@ async def test_what_is_no_document_is_refused_and_named(
     assert await refusal(made(customer, ada, record, **fields)) == (
         Code.INVALID_ARGUMENT, reason, [field],
     )  # fmt: skip
+
+
+async def test_an_update_or_a_version_holds_no_control_characters_either(
+    customer: ServiceUnderTest,
+) -> None:
+    ada = await customer.person("customer.*")
+    document = await made(customer, ada, await account(customer, ada))
+    wrong = Document(name=document.name, title="offer\u202efdp.exe")
+    for attempt, field in (
+        (update(customer, ada, wrong, "title"), "document.title"),
+        (version(customer, ada, document.name, b"two", comment="\u2066"), "comment"),
+    ):
+        assert await refusal(attempt) == (Code.INVALID_ARGUMENT, "INVALID_FIELD", [field])
 
 
 async def test_a_wrong_name_or_filter_is_refused_and_named(customer: ServiceUnderTest) -> None:
