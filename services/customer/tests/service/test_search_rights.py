@@ -7,7 +7,14 @@ import pytest
 
 from crm.common.v1 import custom_field_pb2
 from crm.common.v1.collaborator_pb2 import Collaborator, CreateCollaboratorRequest
-from crm.customer.v1 import collaborator_pb2_grpc, custom_field_pb2_grpc
+from crm.customer.v1 import (
+    account_pb2,
+    account_pb2_grpc,
+    collaborator_pb2_grpc,
+    custom_field_pb2_grpc,
+    customer_pool_pb2,
+    customer_pool_pb2_grpc,
+)
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 from customer.storage import search_query
 
@@ -98,6 +105,39 @@ async def test_a_team_and_those_with_whom_a_record_is_shared_find_it(
     )
     assert await found(customer, bob, "teamwork") == [name]
     assert await found(customer, bob, "teamwrok") == [name]
+
+
+async def test_who_may_claim_from_a_pool_finds_what_waits_in_it(
+    customer: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INVARIANT: a search finds what a list shows: in pools of one's teams, before and after it is claimed;
+    its tax id stays hidden. Strangers find nothing."""
+    boss = await customer.person("*")
+    own = ("customer.*", "OWN"), ("customer.accounts.read_sensitive", "OWN")
+    sales = await customer.team()
+    member = await customer.person(*own, team=await customer.team(sales))
+    other, stranger = await customer.person(*own, team=sales), await customer.person(*own)
+    firm = await account(customer, boss, display_name="Poolside Widgets", tax_id="XX90210333")
+    pools: Any = customer_pool_pb2_grpc.CustomerPoolServiceStub(customer.channel)
+    accounts: Any = account_pb2_grpc.AccountServiceStub(customer.channel)
+    wanted = customer_pool_pb2.CustomerPool(display_name="Poolside", teams=[f"teams/{sales}"])
+    create = customer_pool_pb2.CreateCustomerPoolRequest(customer_pool=wanted)
+    pool = (await pools.CreateCustomerPool(create, metadata=boss.metadata)).name
+    assert await found(customer, member, "poolside widgets") == []
+    give = account_pb2.ReleaseAccountToPoolRequest(name=firm, pool=pool)
+    await accounts.ReleaseAccountToPool(give, metadata=boss.metadata)
+    for few in (5_000, 0):  # looked through, or found on the way
+        monkeypatch.setattr(search_query, "_FEW", few)
+        search_query._count.cache_clear()
+        for query in ("poolside widgets", "widg pools", "poolsdie widgets"):
+            assert await found(customer, member, query) == [firm], query
+            assert await found(customer, stranger, query) == [], query
+        assert await found(customer, member, "XX90210333") == []
+    search_query._count.cache_clear()
+    claim = account_pb2.ClaimAccountRequest(name=firm)
+    await accounts.ClaimAccount(claim, metadata=member.metadata)
+    assert await found(customer, member, "poolside widgets") == [firm]
+    assert await found(customer, other, "poolside widgets") == []
 
 
 async def test_a_hidden_field_neither_finds_nor_shows(customer: ServiceUnderTest) -> None:

@@ -28,7 +28,7 @@ def _teams_above() -> sa.CTE:
     return above.union(sa.select(*columns).join(above, KNOWN_TEAM.c.id == above.c.parent))
 
 
-def _open_pools() -> "sa.Select[tuple[UUID]]":
+def open_pools() -> "sa.Select[tuple[UUID]]":
     """The pools that the caller may claim from."""
     teams = customer_pools.c.teams
     theirs = sa.func.array(sa.select(_teams_above().c.id).scalar_subquery())
@@ -39,7 +39,7 @@ def _open_pools() -> "sa.Select[tuple[UUID]]":
 
 
 _MAY_CLAIM_FROM = compile_statement(
-    _open_pools().where(customer_pools.c.id == sa.bindparam("pool", type_=sa.Uuid))
+    open_pools().where(customer_pools.c.id == sa.bindparam("pool", type_=sa.Uuid))
 )
 
 
@@ -68,7 +68,7 @@ class InPools(Parties[P]):
         """As `Parties`; the table has a column `pool`."""
         super().__init__(*arguments, **options)
         pool = self.table.c.pool
-        is_open = pool == sa.any_(sa.func.array(_open_pools().scalar_subquery()))
+        is_open = pool == sa.any_(sa.func.array(open_pools().scalar_subquery()))
         self.listing = Listing(self.codec, opened=is_open)
         ids = sa.bindparam("ids", type_=ARRAY(sa.Uuid))
         by_ids = sa.select(self.table.c.id).where(self.table.c.id == sa.any_(ids), is_open)

@@ -26,11 +26,13 @@ search_entries = sa.Table(
     sa.Column("collection", TEXT, nullable=False),
     sa.Column("owner", sa.Uuid),
     sa.Column("team", sa.Uuid),
+    sa.Column("pool", sa.Uuid),
     sa.Column("name", TEXT, nullable=False),
     sa.Column("words", ARRAY(TEXT), nullable=False),
     sa.Index("ix_search_entries_words", "words", postgresql_using="gin"),
     sa.Index("ix_search_entries_owner", "owner"),
     sa.Index("ix_search_entries_team", "team"),
+    sa.Index("ix_search_entries_pool", "pool", postgresql_where=sa.text("pool IS NOT NULL")),
 )
 search_keys = sa.Table(
     "search_keys",
@@ -60,7 +62,7 @@ search_lost_words = sa.Table("search_lost_words", CUSTOMER, sa.Column("word", TE
 _SOURCES = frozenset({
     "display_name", "legal_name", "sort_name", "given_name", "family_name", "emails", "phones", "addresses",
     "external_id", "external_ids", "custom_fields", "customer_number", "tax_id", "website", "domains",
-    "kind", "owner", "team", "delete_time",
+    "kind", "owner", "team", "pool", "delete_time",
 })  # fmt: skip
 _RECORD = sa.bindparam("record", type_=sa.Uuid)
 # Entries come as one JSON text: nothing else is as cheap to write, and one statement does for a thousand.
@@ -69,11 +71,11 @@ _PUT = compile_statement(
         """
         WITH given AS MATERIALIZED (
           SELECT * FROM json_to_recordset(:entries) AS e(
-            record uuid, owner uuid, team uuid, name text, words text[],
+            record uuid, owner uuid, team uuid, pool uuid, name text, words text[],
             fields text[], keys text[], taught text[])
         ), entries AS (
-          INSERT INTO search_entries (record, collection, owner, team, name, words)
-          SELECT record, :collection, owner, team, name, words FROM given
+          INSERT INTO search_entries (record, collection, owner, team, pool, name, words)
+          SELECT record, :collection, owner, team, pool, name, words FROM given
         ), keys AS (
           INSERT INTO search_keys (record, field, value)
           SELECT record, field, value FROM given, unnest(fields, keys) AS k(field, value)
@@ -141,6 +143,7 @@ def _stored(record: Party, entry: Entry) -> Mapping[str, Any]:
         "record": record.id,
         "owner": record.owner,
         "team": record.team,
+        "pool": getattr(record, "pool", None),  # contacts wait in none
         "name": entry.name,
         "words": list(entry.words),
         "fields": [key[0] for key in entry.keys],

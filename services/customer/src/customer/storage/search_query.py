@@ -17,6 +17,7 @@ from crmkit.access import RecordScope, scope_condition
 from crmkit.db import Transaction
 from crmkit.sharing import shared_with_caller
 from crmkit.statements import TEXT, Row, Statement, compile_statement
+from customer.storage.pooled import open_pools
 from customer.storage.search import search_entries, search_keys, search_words
 
 MOST = 200  # records that a search finds
@@ -43,6 +44,7 @@ class Sight:
         fields: The fields of keys that are searched in all of them.
         hidden: Those that are searched only in records within `hidden_scope`.
         shareable: True where records may be shared with the caller beyond the scope.
+        pooled: True where the caller sees what waits in pools that they may claim from.
     """
 
     collection: str
@@ -51,6 +53,7 @@ class Sight:
     hidden: frozenset[str] = frozenset()
     hidden_scope: RecordScope = RecordScope.NONE
     shareable: bool = True
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,12 @@ def _in_scope(sight: Sight) -> sa.ColumnElement[bool]:
     condition = scope_condition(_e, sight.scope)
     if condition is None:
         return sa.true()
-    return sa.or_(condition, shared_with_caller(_e.c.record)) if sight.shareable else condition
+    seen = [condition]
+    if sight.shareable:
+        seen.append(shared_with_caller(_e.c.record))
+    if sight.pooled:
+        seen.append(_e.c.pool == sa.any_(sa.func.array(open_pools().scalar_subquery())))
+    return sa.or_(*seen)
 
 
 def _searched(sights: tuple[Sight, ...], field: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:

@@ -16,6 +16,7 @@ from crmkit.statements import Row
 from customer.domain.search_query import Query, Word, misspellings, swapped
 from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
+from customer.storage.pooled import InPools
 from customer.storage.search_query import (
     MOST,
     MOST_BEGINNINGS,
@@ -135,6 +136,7 @@ def _sight(call: Call, collection: Any) -> Sight | None:
         hidden if hidden_scope else frozenset(),
         hidden_scope,
         collection.shareable,
+        isinstance(collection, InPools) and call.principal.user is not None,
     )
 
 
