@@ -1,11 +1,11 @@
 """What imports, exports and bulk actions keep of people, for some days: files, refused rows, conditions.
 
-A file of many people cannot lose one of them: it goes as a whole, and is exported again. A run that goes on
-is waited for.
+A file of many people cannot lose one of them: it goes as a whole, and is exported again. A run that was
+going on when this service heard of the erasure is waited for.
 """
 
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -72,9 +72,9 @@ class RunsAboutPeople:
         """Removes files and refused rows with the person in them, and their addresses from conditions.
 
         Raises:
-            Unavailable: A run goes on that may write the person down.
+            Unavailable: A run has begun before that may write the person down.
         """
-        await _wait_for_runs(home)
+        await _wait_for_runs(home, found.heard or clock.now())
         await _delete_exports(home, found)
         redactor = found.subject.redactor
         await _delete_uploads(home, redactor)
@@ -88,10 +88,17 @@ class RunsAboutPeople:
             yield nothing
 
 
-async def _wait_for_runs(home: Home) -> None:
-    since = sa.literal(clock.now() - _LONGEST_RUN, IMPORT.c.create_time.type)
+async def _wait_for_runs(home: Home, heard: datetime) -> None:
+    """One that begins later is not waited for: new ones might keep an erasure from its end for ever.
+
+    The second look waits for what has begun before it was promised.
+    """
+    kind = IMPORT.c.create_time.type
+    since, until = sa.literal(clock.now() - _LONGEST_RUN, kind), sa.literal(heard, kind)
     for table in (IMPORT, EXPORT, BULK_ACTION):
-        active = sa.select(table.c.id).where(table.c.state.in_(ACTIVE), table.c.create_time > since)
+        active = sa.select(table.c.id).where(
+            table.c.state.in_(ACTIVE), table.c.create_time > since, table.c.create_time <= until
+        )
         if await home.database.fetch_one(compile_statement(active.limit(1))) is not None:
             msg = f"A run of {table.name} goes on; it is waited for."
             raise Unavailable(msg, reason="RUN_GOES_ON", retry_after=1)

@@ -4,6 +4,8 @@ By reference: records that refer to the person lose what is personal in them, wi
 history. By address: every other text that quotes an address or a number of the person loses it.
 """
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,9 +24,9 @@ from crmkit.personal.texts import redact_records, redact_rows
 from crmkit.statements import compile_statement
 
 
-async def erase(home: Home, subject: Subject) -> Found:
+async def erase(home: Home, subject: Subject, heard: datetime | None = None) -> Found:
     """Erases a person but for the records that are them; answers what there was."""
-    found = await find(home, subject)
+    found = replace(await find(home, subject), heard=heard)
     for keeper in home.personal.keepers:
         await keeper.erase(home, found)
     for name, ids in found.about.items():

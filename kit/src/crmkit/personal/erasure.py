@@ -4,7 +4,7 @@ A second look follows when the person is erased everywhere: at what was written 
 that had begun before this service heard of it.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import time_ns
 from typing import Any
 
@@ -36,7 +36,8 @@ _GET_SUBJECT = "/crm.common.v1.ErasureSubjectService/GetErasureSubject"
 
 async def _requested(event: Event, call: Call) -> None:
     id_ = parse_name(event.message.erasure, collection=COLLECTION, field="erasure")
-    await enqueue(call.tx, JOB, {"erasure": str(id_)}, job_id=uuid5_of(id_, JOB))
+    arguments = {"erasure": str(id_), **heard_now(call)}
+    await enqueue(call.tx, JOB, arguments, job_id=uuid5_of(id_, JOB))
 
 
 async def _ended(event: Event, call: Call) -> None:
@@ -53,20 +54,31 @@ async def promise_second_look(call: Call, erasure: str) -> None:
     """Promises to look again at what was written while an erasure went on."""
     id_ = parse_name(erasure, collection=COLLECTION, field="erasure")
     due = call.now + _SECOND_LOOK
-    await enqueue(call.tx, AGAIN, {"erasure": str(id_)}, due, uuid5_of(id_, AGAIN))
+    arguments = {"erasure": str(id_), **heard_now(call)}
+    await enqueue(call.tx, AGAIN, arguments, due, uuid5_of(id_, AGAIN))
+
+
+def heard_now(call: Call) -> dict[str, str]:
+    """An argument of a job: runs that begin after it was promised are not waited for."""
+    return {"heard": call.now.isoformat()}
+
+
+def heard_of(arguments: dict[str, Any]) -> datetime | None:
+    """When a job was promised; None for one of an earlier release."""
+    return datetime.fromisoformat(arguments["heard"]) if "heard" in arguments else None
 
 
 async def erase_and_confirm(call: Call, arguments: dict[str, Any]) -> None:
     """The job: erases here, then confirms with the end of the job; repeated until it is done."""
     name = f"{COLLECTION}/{arguments['erasure']}"
     subject = await with_others(call.home, await _subject(call, name))
-    await _confirm(call, name, await erase(call.home, subject))
+    await _confirm(call, name, await erase(call.home, subject, heard_of(arguments)))
 
 
 async def erase_again(call: Call, arguments: dict[str, Any]) -> None:
     """The job of the second look; nothing is confirmed a second time."""
     subject = await _subject(call, f"{COLLECTION}/{arguments['erasure']}")
-    await erase(call.home, await with_others(call.home, subject))
+    await erase(call.home, await with_others(call.home, subject), heard_of(arguments))
 
 
 async def _subject(call: Call, erasure: str) -> Subject:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -62,11 +63,13 @@ class Found:
         subject: The person.
         own: The records here that are the person, by collection.
         about: The records here that refer to the person, by collection.
+        heard: When this service promised to erase: what began later knows of it. None: now.
     """
 
     subject: Subject
     own: Mapping[str, list[UUID]] = field(default_factory=dict)
     about: Mapping[str, list[UUID]] = field(default_factory=dict)
+    heard: datetime | None = None
 
     @cached_property
     def ids(self) -> list[UUID]:

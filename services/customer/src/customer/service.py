@@ -29,7 +29,7 @@ from customer.storage.interaction import INTERACTIONS
 from customer.storage.merge_record import MERGE_RECORDS
 from customer.storage.personal import PERSONAL
 from customer.storage.task import TASK_TIME, TASKS
-from customer.usecases.erase_contact import erase_last
+from customer.usecases.erase_contact import FORGET, erase_last, forget_addresses
 from customer.usecases.export_personal_data import GATHER, REMOVE, gather, remove
 from customer.usecases.read_past import JOB as READ_PAST
 from customer.usecases.read_past import read_past
@@ -88,6 +88,7 @@ SERVICE = Service(
         READ_PAST: read_past,
         DUPLICATE_SCAN: scan_for_duplicates,
         ERASE_LAST: erase_last,
+        FORGET: forget_addresses,
         GATHER: gather,
         REMOVE: remove,
     },

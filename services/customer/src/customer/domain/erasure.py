@@ -26,7 +26,7 @@ class Erasure:
 
     Attributes:
         names: The records that are the person.
-        texts: Addresses and numbers that are theirs alone; none any more once it has ended.
+        texts: Addresses and numbers that are theirs alone; kept for the second looks, then none any more.
     """
 
     id: UUID
@@ -60,8 +60,8 @@ class Erasure:
         return all(p.state == "CONFIRMED" for p in self.parts if p.service != OWN)
 
     def end(self, now: datetime) -> None:
-        """Ends it; the addresses are not needed any more."""
-        self.state, self.end_time, self.texts = "SUCCEEDED", now, []
+        """Ends it; the addresses are still needed, by the second looks."""
+        self.state, self.end_time = "SUCCEEDED", now
 
 
 def addresses_in(value: Any) -> set[str]:

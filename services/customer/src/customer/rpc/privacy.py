@@ -16,7 +16,7 @@ from crmkit.errors import FailedPrecondition, InvalidArgument, NotFound
 from crmkit.names import parse_name
 from customer.domain.erasure import Erasure, Part, refuse_erased
 from customer.storage.contact import CONTACTS
-from customer.storage.erasure import find_erasure, list_erasures, running_erasure
+from customer.storage.erasure import find_erasure, list_erasures, running_erasure, texts_of
 from customer.storage.personal_data_export import Archive, find_archive, list_archives
 from customer.usecases.erase_contact import preview, request_erasure
 from customer.usecases.export_personal_data import request_export
@@ -104,12 +104,14 @@ class ErasureSubjectService:
     async def GetErasureSubject(
         self, request: personal_data_pb2.GetErasureSubjectRequest, call: Call
     ) -> personal_data_pb2.PersonalDataSubject:
-        """Names and addresses; of an erasure that has ended names only."""
+        """Names and addresses; names only once every service has looked twice."""
         id_ = parse_name(request.erasure, collection="erasures", field="erasure")
         found = await find_erasure(call.reader, id_)
         if found is None:
             raise _not_found(request.erasure)
-        return personal_data_pb2.PersonalDataSubject(names=found.names, texts=found.texts)
+        return personal_data_pb2.PersonalDataSubject(
+            names=found.names, texts=await texts_of(call.reader, found)
+        )
 
 
 async def _own_archive(call: Call, name: str) -> Archive:

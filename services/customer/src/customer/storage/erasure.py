@@ -13,6 +13,7 @@ from crmkit.db import Executor, Transaction
 from crmkit.ids import uuid5_of
 from crmkit.jobs import enqueue
 from crmkit.paging import Order
+from crmkit.personal.erasure import heard_now
 from crmkit.row_pages import page_of_rows
 from crmkit.schema import REVISION
 from crmkit.statements import TEXT, TIMESTAMP, Row, compile_statement
@@ -27,7 +28,7 @@ erasures = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("contact", sa.Uuid, nullable=False),
     sa.Column("names", ARRAY(TEXT), nullable=False),
-    sa.Column("texts", ARRAY(TEXT), nullable=False),  # emptied at the end
+    sa.Column("texts", ARRAY(TEXT), nullable=False),  # emptied after the second looks
     sa.Column("reason", TEXT, nullable=False),
     sa.Column("creator", sa.Uuid),
     sa.Column("create_time", TIMESTAMP, nullable=False),
@@ -112,7 +113,7 @@ async def save_erasure(call: Call, erasure: Erasure) -> None:
 async def go_on(call: Call, erasure: Erasure) -> None:
     """Promises this service's own part once all the others have confirmed."""
     if erasure.all_others_confirmed:
-        arguments = {"erasure": str(erasure.id)}
+        arguments = {"erasure": str(erasure.id), **heard_now(call)}
         await enqueue(call.tx, ERASE_LAST, arguments, job_id=uuid5_of(erasure.id, ERASE_LAST))
 
 
@@ -131,6 +132,14 @@ async def list_erasures(
         query = query.where(erasures.c.creator == creator)
     rows, token = await page_of_rows(call, query, _NEWEST_FIRST, request, f"erasures/{creator}")
     return [_erasure(row) for row in rows], token
+
+
+async def texts_of(executor: Executor, erasure: Erasure) -> list[str]:
+    """What to look for: after the end not what somebody has got since, who may be the same person again."""
+    if erasure.state == "RUNNING" or not erasure.texts:
+        return erasure.texts
+    records = [UUID(name.partition("/")[2]) for name in erasure.names]
+    return await own_texts(executor, records, set(erasure.texts))
 
 
 async def own_texts(executor: Executor, records: list[UUID], points: set[str]) -> list[str]:

@@ -16,8 +16,9 @@ PERSONAL = Personal(
         Kept(search_entries, (), about="record"),
         Kept(search_keys, (), about="record"),
     ),
-    # Erasures forget addresses at their end; archives go with their person; words that are searched for stand
-    # apart from whose they are, and go with the last record that has them. The rest: names, ids and times.
+    # Erasures forget addresses after the second looks; archives go with their person; words that are searched
+    # for stand apart from whose they are, and go with the last record that has them. The rest: names, ids and
+    # times.
     nothing=frozenset(
         {
             "erasures",

@@ -1,6 +1,6 @@
 """Erasing a contact in every service: asked for in one transaction, ended in one; between them, repeated."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +11,10 @@ from crm.customer.v1 import privacy_pb2
 from crmkit import contract
 from crmkit.call import Call
 from crmkit.errors import Failure
-from crmkit.ids import uuid7
+from crmkit.ids import uuid5_of, uuid7
+from crmkit.jobs import enqueue
 from crmkit.personal.erase import erase, erase_own
-from crmkit.personal.erasure import promise_second_look
+from crmkit.personal.erasure import heard_of, promise_second_look
 from crmkit.personal.others import with_others
 from crmkit.personal.reach import find
 from crmkit.personal.service import counts
@@ -32,6 +33,9 @@ from customer.storage.search_upkeep import forget_lost_words
 from customer.usecases.export_personal_data import remove_archives
 from customer.usecases.personal_subject import subject_of
 
+FORGET = "forget_erased_addresses"  # the kind of the job
+# Longer than it takes until every service has looked a second time.
+_LOOKED_FOR = timedelta(hours=1)
 _CONFIRMED = ".erasure.confirmed"
 _COUNT = "/crm.common.v1.PersonalDataService/CountPersonalData"
 
@@ -111,7 +115,8 @@ async def erase_last(call: Call, arguments: dict[str, Any]) -> None:
     message = personal_data_pb2.PersonalDataSubject(names=erasure.names, texts=erasure.texts)
     person = Subject.of(message)
     await remove_archives(call.home, sorted(person.records["contacts"]))
-    found = await erase(call.home, await with_others(call.home, person))
+    others = await with_others(call.home, person)
+    found = await erase(call.home, others, heard_of(arguments))
     while await forget_lost_words(call.home):  # the words that they were searched by
         pass
     await _end(call, erasure.id, found)
@@ -135,3 +140,13 @@ async def _end(call: Call, id_: UUID, found: Found) -> None:
     erasure.end(call.now)
     await save_erasure(call, erasure)
     await promise_second_look(call, erasure.name)
+    job_id, due = uuid5_of(id_, FORGET), call.now + _LOOKED_FOR
+    await enqueue(call.tx, FORGET, {"erasure": str(id_)}, due, job_id)
+
+
+async def forget_addresses(call: Call, arguments: dict[str, Any]) -> None:
+    """The job: forgets the last that was known of the person, once every service has looked again."""
+    erasure = await lock_erasure(call.tx, UUID(arguments["erasure"]))
+    if erasure is not None:
+        erasure.texts = []
+        await save_erasure(call, erasure)

@@ -56,6 +56,8 @@ async def gather(call: Call, arguments: dict[str, Any]) -> None:
     """The job: asks every service, and keeps the archive; begins anew where one could not be reached."""
     archive = await find_archive(call.home.database, UUID(arguments["archive"]))
     if archive is None or archive.state != "RUNNING":
+        if archive is not None and archive.state != "SUCCEEDED":  # what a killed run has left
+            await file_store(call.home.settings).delete(archive.key)
         return
     try:
         contact = await CONTACTS.get(call, archive.contact)
@@ -172,10 +174,14 @@ def _line(path: str) -> str:
 
 
 async def remove(call: Call, arguments: dict[str, Any]) -> None:
-    """The job at the end of the time that an archive is kept for."""
+    """The job at the end of the time that an archive is kept for, and once more wherever one ends."""
     archive = await find_archive(call.home.database, UUID(arguments["archive"]))
-    if archive is not None and archive.state == "SUCCEEDED":
+    if archive is None or archive.state == "RUNNING":
+        return
+    if archive.state == "SUCCEEDED":
         await _remove(call.home, archive, "EXPIRED", None)
+    else:
+        await file_store(call.home.settings).delete(archive.key)
 
 
 async def remove_archives(home: Home, contacts: list[UUID]) -> None:
@@ -187,9 +193,15 @@ async def remove_archives(home: Home, contacts: list[UUID]) -> None:
 
 
 async def _remove(home: Home, archive: Archive, state: str, why: str | None) -> None:
-    await file_store(home.settings).delete(archive.key)
+    """Says first that it is no more: whoever is making it throws it away, and who comes later finds its end.
+
+    The job removes the file where this process is killed in between.
+    """
     async with home.database.transaction() as tx:
         now = await lock_archive(tx, archive.id)
         if now is not None:
             now.state, now.error_message = state, why
             await save_archive(tx, now)
+            job_id = uuid5_of(now.id, f"{REMOVE} {state}")
+            await enqueue(tx, REMOVE, {"archive": str(now.id)}, job_id=job_id)
+    await file_store(home.settings).delete(archive.key)
