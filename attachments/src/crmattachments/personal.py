@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from crm.common.v1.personal_data_pb2 import PersonalDataPiece
 from crmattachments import file_names, rows
-from crmattachments.store import file_store
+from crmattachments.store import Missing, file_store
 from crmkit.call import Home
 from crmkit.children.tables import ATTACHMENT
 from crmkit.personal.declaration import Kept
@@ -17,6 +17,7 @@ from crmkit.personal.texts import redact_rows
 from crmkit.statements import compile_statement
 
 _NAMES = Kept(ATTACHMENT, ("file_name", "comment", "title", "folder", "tags"))
+_MISSING = b"This file was added here; its content is lost.\n"
 _OF_RECORDS = compile_statement(
     sa.select(*rows.COLUMNS)
     .where(ATTACHMENT.c.record == sa.any_(sa.bindparam("records", type_=sa.ARRAY(sa.Uuid))))
@@ -37,13 +38,16 @@ class FilesOfPeople:
         await redact_rows(home, _NAMES, found.subject.redactor)
 
     async def read(self, home: Home, found: Found) -> AsyncIterator[PersonalDataPiece]:
-        """The files, each in a folder with the name of its attachment."""
+        """The files, each in a folder with the name of its attachment; a note where the store has none."""
         for row in await _of(home, found.ids):
             name = file_names.cleaned(row["file_name"])
             path = f"files/{row['collection']}/{row['record']}/{row['id']}/{name}"
             store = file_store(home.settings)
-            async for data in store.get(rows.key(home.name, row["id"])):
-                yield PersonalDataPiece(path=path, data=data)
+            try:
+                async for data in store.get(rows.key(home.name, row["id"])):
+                    yield PersonalDataPiece(path=path, data=data)
+            except Missing:  # nothing would bring it back: the rest is worth having
+                yield PersonalDataPiece(path=f"{path}.missing.txt", data=_MISSING)
 
 
 async def _of(home: Home, records: Sequence[UUID]) -> Sequence[Mapping[str, Any]]:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("crm.attachments")
 
 
+class Missing(Unavailable):
+    """The store works, and has no such file."""
+
+
 class FileStore(Protocol):
     """Keeps bytes under keys. What fails because of the store raises Unavailable."""
 
@@ -80,11 +84,13 @@ class _Store:
             raise _unavailable(error) from error
 
     async def get(self, key: str) -> AsyncIterator[bytes]:
-        """The file in pieces."""
+        """The file in pieces; raises Missing where there is none."""
         try:
             answer = await obstore.get_async(self._store, key)
             async for piece in answer.stream(min_chunk_size=PIECE_BYTES):
                 yield bytes(piece)
+        except FileNotFoundError as error:
+            raise _unavailable(error, Missing) from error
         except (BaseError, OSError) as error:
             raise _unavailable(error) from error
 
@@ -156,8 +162,8 @@ class Bucket(_Store):
         super().__init__(store)
 
 
-def _unavailable(error: Exception) -> Unavailable:
+def _unavailable(error: Exception, kind: type[Unavailable] = Unavailable) -> Unavailable:
     """What went wrong is for the operators' log: it names hosts and paths."""
     _log.error("the store of files failed", error=f"{type(error).__name__}: {error}"[:500])
     msg = "The store of files cannot be used now."
-    return Unavailable(msg, reason="STORAGE_UNAVAILABLE", retry_after=5)
+    return kind(msg, reason="STORAGE_UNAVAILABLE", retry_after=5)

@@ -4,7 +4,7 @@ Records need no word: their contracts say what is personal and whom they refer t
 tested for every table of every service (tests/architecture/test_personal_data.py).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,6 +55,8 @@ class Personal:
     Attributes:
         persons: Collections whose records stay as they are when they refer to somebody who is erased: they
             are people themselves, or a log without personal data.
+        not_redacted: Fields of `persons` that stay as they are: how to reach them, and what others call them.
+        rewritten: What follows a change that an erasure makes past the rules of a record: an index.
         about: Collection → its field with the name of the record that it is about, where the contract does
             not say that it is a reference.
         kept: Tables beside the records.
@@ -64,6 +66,8 @@ class Personal:
     """
 
     persons: frozenset[str] = frozenset()
+    not_redacted: frozenset[str] = frozenset()
+    rewritten: Callable[[Any, Any, Any], Awaitable[None]] | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     kept: Sequence[Kept] = ()
     nothing: frozenset[str] = frozenset()

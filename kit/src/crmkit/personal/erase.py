@@ -41,8 +41,9 @@ async def erase(home: Home, subject: Subject, heard: datetime | None = None) -> 
             await _delete_about(home, kept, found)
         await redact_rows(home, kept, subject.redactor)
     for name, collection in home.collections.items():
-        if name not in home.personal.persons:
-            await redact_records(home, collection, subject.redactor)
+        # Of other people only what was written about somebody: how to reach them is theirs.
+        but = home.personal.not_redacted if name in home.personal.persons else frozenset()
+        await redact_records(home, collection, subject.redactor, but, found.own.get(name, ()))
     await strip_answers(home, found)
     return found
 

@@ -74,13 +74,13 @@ def emptied(call: Call, collection: Collection[Any], *, wholly: bool) -> Change:
     return change
 
 
-def redacted(codec: Codec[Any], redactor: Redactor) -> Change:
-    """What takes a person's addresses out of every text of a record."""
+def redacted(codec: Codec[Any], redactor: Redactor, but: frozenset[str] = frozenset()) -> Change:
+    """What takes a person's addresses out of every text of a record, but for some fields."""
 
     def change(entity: Any) -> None:
         row = codec.to_row(entity)
         for name, field in codec.fields.items():
-            if len(field.column_names) > 1:  # an amount of money
+            if name in but or len(field.column_names) > 1:  # an amount of money
                 continue
             stored = row[name]
             before = stored.obj if isinstance(stored, Jsonb) else stored
@@ -125,6 +125,8 @@ async def rewrite(
     parameters = {"of": id_, **{f"new_{name}": after[name] for name in columns}}
     await call.tx.execute(compile_statement(update), parameters)
     await custom_values.forget_values(call, collection.name, entity, custom_before)
+    if call.home.personal.rewritten is not None:
+        await call.home.personal.rewritten(call, collection, entity)
     if told:
         await publish(codec, call, entity, kind, {name: [revisions.ERASED] for name in changed})
     return True

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
@@ -30,12 +31,28 @@ def _as_text(column: sa.Column[Any]) -> sa.ColumnElement[str]:
     return sa.cast(column, sa.Text) if isinstance(column.type, JSONB) else column
 
 
-async def redact_records(home: Home, collection: Collection[Any], redactor: Redactor) -> None:
-    """Takes the subject out of the records of a collection that quote them."""
+async def redact_records(
+    home: Home,
+    collection: Collection[Any],
+    redactor: Redactor,
+    but: frozenset[str] = frozenset(),
+    themselves: Sequence[UUID] = (),
+) -> None:
+    """Takes the subject out of the records of a collection that quote them.
+
+    Args:
+        home: The service.
+        collection: Whose records.
+        redactor: What takes the subject out.
+        but: Fields that stay as they are.
+        themselves: Records that are the subject: they are emptied, not redacted.
+    """
     table = collection.table
-    columns = [column for column in table.columns if is_text(column)]
-    change = redacted(collection.codec, redactor)
+    columns = [column for column in table.columns if is_text(column) and column.name not in but]
+    change = redacted(collection.codec, redactor, but)
     async for row in _quoting(home, table, columns, redactor):
+        if row[0] in themselves:
+            continue
         async with home.database.transaction() as tx:
             call = new_call(home, service_principal(home.name), tx)
             await rewrite(call, collection, row[0], change)

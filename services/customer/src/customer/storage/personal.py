@@ -5,10 +5,13 @@ from customer.storage.account import ACCOUNTS, account_external_ids
 from customer.storage.contact import CONTACTS, contact_external_ids
 from customer.storage.duplicate_key import duplicate_keys
 from customer.storage.search import search_entries, search_keys
+from customer.storage.search_upkeep import search_again
 
 PERSONAL = Personal(
     # Who belongs to a private person's account is somebody else.
     persons=frozenset({ACCOUNTS.name, CONTACTS.name}),
+    not_redacted=frozenset({"emails", "phones", "external_id", "external_ids"}),
+    rewritten=search_again,
     kept=(
         Kept(account_external_ids, (), about="record"),
         Kept(contact_external_ids, (), about="record"),

@@ -1,5 +1,6 @@
 """What the search index needs beside the changes of records: it is filled, cleared, and forgets words."""
 
+from copy import copy
 from typing import Any
 from uuid import UUID
 
@@ -8,11 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from crmkit.access import service_principal
-from crmkit.call import Home, new_call
+from crmkit.call import Call, Home, new_call
 from crmkit.collection import Collection
 from crmkit.custom_values import hide
 from crmkit.statements import compile_statement
-from customer.storage.search import put_again, search_entries, search_keys
+from customer.storage.party import Parties
+from customer.storage.search import put_again, put_changed, search_entries, search_keys
 
 _AT_ONCE = 500
 # Whoever makes a record waits as long as we wait for the words.
@@ -52,6 +54,13 @@ async def fill(home: Home, collection: Collection[Any]) -> int:
         if len(rows) < _AT_ONCE:
             return filled
         last = records[-1].id
+
+
+async def search_again(call: Call, collection: Collection[Any], record: Any) -> None:
+    """Makes a record known as an erasure has left it."""
+    if isinstance(collection, Parties):
+        (shown,) = hide(call, collection.name, [copy(record)])
+        await put_changed(call, collection, shown)
 
 
 def _missing(collection: Collection[Any]) -> Any:
