@@ -31,6 +31,7 @@ from crmkit.access import service_principal
 from crmkit.call import Call, new_call
 from crmkit.clock import clock
 from crmkit.feed.events import Event
+from crmkit.ids import uuid7
 from crmkit.job_tables import JOB
 from crmkit.statements import compile_statement
 from crmkit.testing import eventually
@@ -276,17 +277,22 @@ async def sold(customer: ServiceUnderTest, account: str, past: str) -> None:
         "updated": opportunity_pb2.OpportunityUpdated,
     }[past]()
     message.opportunity.account = account
+    message.opportunity.name = f"opportunities/{uuid7()}"
     wire = FeedEvent(
+        event_id=str(uuid7()),
+        subject=message.opportunity.name,
         type=message.DESCRIPTOR.full_name,
         routing_key=f"sales.opportunity.{past}",
         payload=message.SerializeToString(),
     )
+    wire.time.FromDatetime(clock.now())
     wire.effective_time.FromDatetime(clock.now())
     call = work(customer)
-    await on_opportunity(Event(wire), call)
-    if call.tx.begun:
+    try:
+        await on_opportunity(Event(wire), call)
         await call.tx.commit()
-    await call.tx.end()
+    finally:
+        await call.tx.end()
 
 
 async def test_an_interaction_of_long_ago_keeps_nothing(customer: ServiceUnderTest) -> None:

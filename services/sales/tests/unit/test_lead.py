@@ -23,7 +23,7 @@ def lead(**values: Any) -> Lead:
     return Lead(id=uuid7(), create_time=now(), update_time=now(), **values)
 
 
-@pytest.mark.parametrize("cell", LEAD.cells(), ids=lambda c: f"{c.method} while {c.state}")
+@pytest.mark.parametrize("cell", list(LEAD.cells()), ids=lambda c: f"{c.method} while {c.state}")
 def test_leads_go_the_ways_of_the_table(cell: Cell) -> None:
     """INVARIANT: a method that the table does not allow changes nothing and notes nothing."""
     one = lead(state=cell.state)
