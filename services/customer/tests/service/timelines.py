@@ -66,7 +66,8 @@ class Watched:
         return str((await stub.CreateContact(request, metadata=person.metadata)).name)
 
     async def interaction(self, person: Person, **fields: Any) -> interaction_pb2.Interaction:
-        """A call that is recorded."""
+        """A call that is recorded, once what it is about is known here."""
+        await self.level()
         made = interaction_pb2.Interaction(**{"kind": "CALL", "subject": "Call", **fields})
         stub: Any = interaction_pb2_grpc.InteractionServiceStub(self.customer.channel)
         request = interaction_pb2.CreateInteractionRequest(interaction=made)
