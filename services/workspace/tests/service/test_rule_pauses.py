@@ -120,8 +120,8 @@ async def test_a_rule_pauses_when_its_owner_leaves(
     assert read.pause_reason == Rule.OWNER_LEFT
     assert rule.name in [n.subject for n in await told(workspace, boss, "RULE_PAUSED")]
     # The pause and what is known of rights are two consumers of one event; both come, in either order.
-    users = workspace.running.home.rights.users
-    await eventually(lambda: not users[ada.id].active)
+    rights = workspace.running.home.rights
+    await eventually(lambda: not rights.users[ada.id].active)
     resume = rule_pb2.ResumeRuleRequest(name=rule.name)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub(workspace).ResumeRule(resume, metadata=boss.metadata)
