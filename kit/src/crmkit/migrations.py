@@ -46,7 +46,8 @@ def current(url: str) -> str:
 def migrate(url: str, folder: Path, target: str = "head") -> None:
     """Brings a database to a migration: `head`, an id, or `base` to take everything back.
 
-    Waits while another process migrates the same database. Statements wait at most 5 s for a lock.
+    Each migration is a transaction of its own, so that its locks end with it. Waits while another process
+    migrates the same database. Statements wait at most 5 s for a lock.
     """
     script = _script(folder)
 
@@ -61,7 +62,8 @@ def migrate(url: str, folder: Path, target: str = "head") -> None:
         connection.execute(sa.text("SET lock_timeout = '5s'"))
         connection.commit()
         try:
-            context = MigrationContext.configure(connection, opts={"fn": steps})
+            options = {"fn": steps, "transaction_per_migration": True}
+            context = MigrationContext.configure(connection, opts=options)
             with Operations.context(context), context.begin_transaction():
                 context.run_migrations()
             connection.commit()
