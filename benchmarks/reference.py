@@ -1,15 +1,17 @@
 """The reference: a hand-written psycopg handler on bare grpc.aio, for the same table and statements.
 
 It has none of our layers: no token, no permission, no validation, no filter, no codec. It does write the
-same rows: account, revision, outbox event, idempotent answer. It is served by
+same rows: account, revision, outbox event, idempotent answer, entry of the search index. It is served by
 `python -m benchmarks.reference URL PORT`.
 """
 
-# ruff: noqa: S608 - the table's columns are constants of this file
+# ruff: noqa: S608, SLF001 - the table's columns are constants of this file; statements are those of the service
 
 import hashlib
 import json
+import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +23,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
 
 from crm.customer.v1 import account_pb2, account_pb2_grpc
+from customer.storage import search
 
 COLUMNS = (
     "id, version, create_time, update_time, creator, owner, team, labels, external_id, display_name,"
@@ -82,6 +85,31 @@ def message(row: tuple[Any, ...]) -> account_pb2.Account:
     return account
 
 
+def search_entry(row: Sequence[Any]) -> dict[str, Any]:
+    """What an account is found by: its words, and its name, number, address and website in one piece."""
+    name = row[9].lower()
+    addresses = [e["address"] for e in row[17]]
+    hosts = [a.partition("@")[2] for a in addresses] + (
+        [row[16].partition("://")[2]] if row[16] else []
+    )
+    named = name.split()
+    keys = [("display_name", "".join(named)), ("customer_number", row[20].replace("-", "").lower())]
+    keys += [("customer_number", row[20][2:].lstrip("0"))]
+    keys += [("emails", address) for address in addresses]
+    keys += [("emails", host.replace(".", "")) for host in hosts[: len(addresses)]]
+    keys += [("website", host.replace(".", "")) for host in hosts[len(addresses) :]]
+    words = {*named, *(part for a in addresses for part in re.split(r"\W+", a)[:-1])}
+    return {
+        "record": row[0], "owner": row[5], "team": None, "pool": None, "name": name,
+        "words": sorted(words), "fields": [k for k, _ in keys], "keys": [v for _, v in keys],
+        "taught": [word for word in named if word.isalpha()],
+    }  # fmt: skip
+
+
+async def _run(connection: Any, statement: Any, **values: Any) -> None:
+    await connection.execute(statement.sql, statement.parameters(values))
+
+
 class AccountService(account_pb2_grpc.AccountServiceServicer):
     """Create, get, update and list, as one would write them by hand."""
 
@@ -116,6 +144,7 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
             }  # fmt: skip
             await self._revise(connection, record_id, 1, now, "created", filled)
             await self._publish(connection, "created", answer, 1, now)
+            await self._index(connection, row)
             if request.request_id:
                 await self._remember(connection, request, answer, now)
         return answer
@@ -148,6 +177,7 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
             )
             await self._revise(connection, record_id, row[1], now, "updated", change)
             await self._publish(connection, "updated", answer, row[1], now)
+            await self._index_again(connection, row)
             if request.request_id:
                 await self._remember(connection, request, answer, now)
         return answer
@@ -192,6 +222,20 @@ class AccountService(account_pb2_grpc.AccountServiceServicer):
                 version, now, now, account.owner, OWNER, str(uuid4()), payload,
             ),
         )  # fmt: skip
+
+    async def _index(self, connection: Any, row: Sequence[Any]) -> None:
+        entry = search_entry(row)
+        await _run(
+            connection, search._PUT, collection="accounts", entries=json.dumps([entry], default=str)
+        )
+
+    async def _index_again(self, connection: Any, row: Sequence[Any]) -> None:
+        record = row[0]
+        words = search_entry(row)["words"]
+        await _run(connection, search._LOSE_WORDS, record=record, words=words)
+        await _run(connection, search._DROP_KEYS, records=[record])
+        await _run(connection, search._DROP_ENTRIES, records=[record])
+        await self._index(connection, row)
 
     async def _remember(self, connection: Any, request: Any, answer: Any, now: datetime) -> None:
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

@@ -118,7 +118,7 @@ def _csv(rows: int) -> bytes:
 async def _import(system: Up) -> dict[str, Figure]:
     """Rows a second from the start of an import to its end, and until its events are in the log (ours).
 
-    The reference is COPY of the same final rows: records and events.
+    The reference is COPY of the same final rows: records, their history, events and search index.
     """
     data = _csv(_IMPORTED_ROWS)
     upload = (
@@ -162,6 +162,8 @@ def _copy_all(system: Up) -> float:
     url = EmbeddedPostgres(system.data_dir).url("customer")
     imported = "(SELECT * FROM {} WHERE correlation_id LIKE 'imports/%')"
     left = {"accounts": "accounts"} | {t: imported.format(t) for t in ("event_log", "revision")}
+    left["search_entries"] = "(SELECT * FROM search_entries WHERE collection = 'accounts')"
+    left["search_keys"] = "(SELECT k.* FROM search_keys k JOIN accounts ON accounts.id = k.record)"
     with psycopg.connect(url) as connection:
         return sum(_copy(connection, table, rows) for table, rows in left.items())
 
