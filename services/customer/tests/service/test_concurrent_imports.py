@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from crmkit.statements import compile_statement
 from crmkit.testing.harness import ServiceUnderTest
 
-from .test_import import Import, ended, started
+from .imports import Import, ended, started
 
 
 @pytest.mark.parametrize("column", ["display_name", "external_id,display_name"])

@@ -31,7 +31,7 @@ from crmkit.ids import uuid7
 from crmkit.testing.harness import details_of
 from crmkit.testing.postgres import TestServer
 
-from .test_customer_pool import claim, make_pool, release
+from .customer_pools import claim, make_pool, release
 from .timelines import DAY, START, Kind, Watched, changed, opportunity, ticket, watched_service
 
 ALL = "*"

@@ -10,8 +10,8 @@ from crm.common.v1 import import_pb2
 from crm.customer.v1 import account_pb2, account_pb2_grpc, contact_pb2, contact_pb2_grpc
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
-from .test_import import Field, Import, counts, imports, issues, run_import, sent
-from .test_import import ended as import_ended
+from .imports import Field, Import, counts, imports, issues, run_import, sent
+from .imports import ended as import_ended
 
 Account, Contact = account_pb2.Account, contact_pb2.Contact
 GOOD = {

@@ -3,8 +3,8 @@
 from crm.customer.v1 import account_pb2, contact_pb2, contact_pb2_grpc
 from crmkit.testing.harness import ServiceUnderTest
 
+from .imports import counts, issues, listed, run_import
 from .test_account_facts import create, stub
-from .test_import import counts, issues, listed, run_import
 
 
 async def test_what_another_system_knew_of_customers_comes_along(

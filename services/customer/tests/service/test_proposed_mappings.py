@@ -8,7 +8,7 @@ import pytest
 from crm.common.v1 import import_pb2
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
-from .test_import import counts, imports, listed, run_import, sent
+from .imports import counts, imports, listed, run_import, sent
 
 Confidence = import_pb2.ColumnProposal.Confidence
 

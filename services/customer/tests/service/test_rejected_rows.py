@@ -14,7 +14,7 @@ from crmkit.testing.postgres import TestServer
 from crmtransfer.imports import rejected
 from customer.service import SERVICE
 
-from .test_import import Field, Import, counts, imports, listed, run_import, started
+from .imports import Field, Import, counts, imports, listed, run_import, started
 
 
 async def downloaded(customer: ServiceUnderTest, person: Person, run: Import) -> list[list[str]]:

@@ -11,7 +11,7 @@ from crmkit.names import parse_name
 from crmkit.testing.harness import Person, ServiceUnderTest
 from customer.storage.contact import CONTACTS
 
-from .test_import import Policy, run_import
+from .imports import Policy, run_import
 
 
 async def history(stub: Any, person: Person, parent: str) -> list[Revision]:

@@ -17,8 +17,8 @@ from customer.storage.account import ACCOUNTS
 from customer.storage.contact import CONTACTS
 from customer.storage.search_upkeep import drop_gone, fill, forget_lost_words
 
+from .imports import run_import
 from .searching import account, contact, found, search
-from .test_import import run_import
 
 SMITH = {
     "given_name": "John",

@@ -15,8 +15,8 @@ from crm.customer.v1 import contact_pb2, contact_pb2_grpc
 from crmkit.testing.harness import Person, ServiceUnderTest, details_of
 
 from . import test_export
+from .imports import Field, Import, counts, issues, listed, run_import, sent
 from .test_export import Export
-from .test_import import Field, Import, counts, issues, listed, run_import, sent
 
 
 def workbook(*rows: list[Any]) -> bytes:
