@@ -1,22 +1,13 @@
-"""Customer pools that take accounts by themselves: in time, once, and never what somebody cares for.
+"""Customer pools that take accounts by themselves: in time, and never what somebody cares for."""
 
-Time is the clock's, which the tests move. The jobs are what the service runs every hour.
-"""
-
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
-import sqlalchemy as sa
 
 from crm.common.v1.feed_pb2 import FeedEvent
 from crm.customer.v1 import (
     account_pb2,
-    account_pb2_grpc,
     appointment_pb2,
     appointment_pb2_grpc,
     contact_pb2,
@@ -27,50 +18,13 @@ from crm.customer.v1 import (
     interaction_pb2_grpc,
 )
 from crm.sales.v1 import opportunity_pb2
-from crmkit.access import service_principal
-from crmkit.call import Call, new_call
 from crmkit.clock import clock
 from crmkit.feed.events import Event
 from crmkit.ids import uuid7
-from crmkit.job_tables import JOB
-from crmkit.statements import compile_statement
-from crmkit.testing import eventually
 from crmkit.testing.harness import Person, ServiceUnderTest
-from customer.domain.interaction import Interaction
 from customer.messaging.consumed import on_opportunity
-from customer.storage import reclaim
-from customer.storage.touch import touch_by_interactions
-from customer.usecases import reclaim_account as jobs
 
-Account = account_pb2.Account
-
-
-def accounts(customer: ServiceUnderTest) -> Any:
-    return account_pb2_grpc.AccountServiceStub(customer.channel)
-
-
-async def make_account(customer: ServiceUnderTest, person: Person, **fields: Any) -> str:
-    account = Account(**{"display_name": "Acme", **fields})
-    request = account_pb2.CreateAccountRequest(account=account)
-    return str((await accounts(customer).CreateAccount(request, metadata=person.metadata)).name)
-
-
-async def get_account(customer: ServiceUnderTest, name: str) -> Any:
-    boss = await customer.person("*")
-    request = account_pb2.GetAccountRequest(name=name)
-    return await accounts(customer).GetAccount(request, metadata=boss.metadata)
-
-
-async def make_pool(customer: ServiceUnderTest, **fields: Any) -> tuple[str, Person]:
-    """A pool for a team of its own, and somebody who works there."""
-    boss, team = await customer.person("*"), await customer.team()
-    pool = customer_pool_pb2.CustomerPool(
-        display_name=f"East {uuid4()}", teams=[f"teams/{team}"], **fields
-    )
-    stub = customer_pool_pb2_grpc.CustomerPoolServiceStub(customer.channel)
-    request = customer_pool_pb2.CreateCustomerPoolRequest(customer_pool=pool)
-    made = await stub.CreateCustomerPool(request, metadata=boss.metadata)
-    return made.name, await customer.person(("customer.*", "OWN"), team=team)
+from .reclaims import accounts, after, get_account, hour, make_account, make_pool, work
 
 
 async def interact(customer: ServiceUnderTest, person: Person, *related: str, **more: Any) -> None:
@@ -80,48 +34,8 @@ async def interact(customer: ServiceUnderTest, person: Person, *related: str, **
     await stub.CreateInteraction(request, metadata=person.metadata)
 
 
-# -- time, and the jobs
-
-
-@contextmanager
-def after(days: float) -> Iterator[None]:
-    with clock.shifted(timedelta(days=days)):
-        yield
-
-
-def work(customer: ServiceUnderTest) -> Call:
-    return new_call(customer.running.home, service_principal("customer"))
-
-
-async def hour(customer: ServiceUnderTest) -> None:
-    """What the service does in an hour: returns when all that was promised is done."""
-    call = work(customer)
-    await jobs.begin_hour(call, {})
-    await call.tx.commit()
-    ahead = sa.func.now() + timedelta(minutes=30)  # the next hour is not to come
-    mine = JOB.c.kind.in_([jobs.SCAN, jobs.RECLAIM])
-    waiting = compile_statement(
-        sa.select(JOB.c.id, JOB.c.error).where(mine, JOB.c.due_time < ahead)
-    )
-
-    async def nothing_is_left() -> bool:
-        return not await customer.database.fetch_all(waiting)
-
-    await eventually(nothing_is_left)
-
-
-async def decide(customer: ServiceUnderTest, name: str) -> Call:
-    """The decision on one account, not yet committed."""
-    call = work(customer)
-    await jobs.reclaim_account(call, {"account": name.partition("/")[2]})
-    return call
-
-
 def seconds(stamp: Any) -> float:
     return float(stamp.ToDatetime(UTC).timestamp())
-
-
-# -- the way into the pool
 
 
 async def test_who_does_nothing_is_warned_and_then_loses_the_account(
@@ -185,9 +99,6 @@ async def test_a_new_rule_takes_nothing_without_a_warning(customer: ServiceUnder
     with after(407.1):
         await hour(customer)
         assert (await get_account(customer, account)).pool == pool
-
-
-# -- what keeps it
 
 
 async def _call(customer: ServiceUnderTest, ada: Person, account: str) -> None:
@@ -342,126 +253,3 @@ async def test_what_was_announced_is_called_off_with_the_rule(customer: ServiceU
         await hour(customer)
         for name in (first, second):
             assert not (await get_account(customer, name)).HasField("reclaim_time")
-
-
-# -- at the same time
-
-
-async def test_something_that_happens_while_it_is_decided_comes_first_or_after(
-    customer: ServiceUnderTest,
-) -> None:
-    """INVARIANT: no account is taken that was touched before; whoever is first makes the other wait."""
-    pool, ada = await make_pool(customer, days_without_interaction=30)
-    early, late = [await make_account(customer, ada) for _ in range(2)]
-    with after(28):
-        await hour(customer)
-    with after(32):
-        touching = work(customer)
-        await touch(touching, early)
-        deciding = asyncio.create_task(decide(customer, early))
-        await waits_for_lock(customer)
-        await touching.tx.commit()
-        call = await deciding
-        await call.tx.commit()
-        assert (await get_account(customer, early)).pool == ""
-
-        call = await decide(customer, late)
-        touching = work(customer)
-        recording = asyncio.create_task(touch(touching, late))
-        await waits_for_lock(customer)
-        await call.tx.commit()
-        await recording
-        await touching.tx.commit()
-        assert (await get_account(customer, late)).pool == pool
-        for ended in (call, touching):
-            await ended.tx.end()
-
-
-async def touch(call: Call, account: str) -> None:
-    happened = Interaction(
-        id=uuid4(), create_time=call.now, update_time=call.now, related=[account],
-        occur_time=call.now,
-    )  # fmt: skip
-    await touch_by_interactions(call, [happened])
-    await call.tx.fetch_one(compile_statement(sa.text("SELECT 1")))  # until it was written
-
-
-async def waits_for_lock(customer: ServiceUnderTest) -> None:
-    waiting = compile_statement(
-        sa.text(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-    )
-
-    async def somebody_waits() -> bool:
-        row = await customer.database.fetch_one(waiting)
-        return bool(row and row[0])
-
-    await eventually(somebody_waits)
-
-
-async def test_several_processes_take_it_once(customer: ServiceUnderTest) -> None:
-    """INVARIANT: one version, one event, however many look at the same hour and decide at once."""
-    pool, ada = await make_pool(customer, days_without_interaction=30)
-    account = await make_account(customer, ada)
-    with after(28):
-        await asyncio.gather(*(hour(customer) for _ in range(3)))
-    with after(32):
-        await asyncio.gather(
-            *(hour(customer) for _ in range(3)), *(taken(customer, account) for _ in range(3))
-        )
-    found = await get_account(customer, account)
-    assert (found.pool, found.etag) == (pool, '"3"')
-    assert len(await customer.events(account, count=3)) == 3
-
-
-async def taken(customer: ServiceUnderTest, account: str) -> None:
-    call = await decide(customer, account)
-    await call.tx.commit()
-    await call.tx.end()
-
-
-async def test_a_search_goes_on_where_it_stood(
-    customer: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some accounts at a time, each step with a promise of the next: a crash loses and repeats nothing."""
-    pool, ada = await make_pool(customer, days_without_interaction=30)
-    names = [await make_account(customer, ada) for _ in range(7)]
-    few = compile_statement(sa.select(sa.func.count()).where(JOB.c.kind == jobs.SCAN))
-    monkeypatch.setattr(jobs, "AT_ONCE", 2)
-    monkeypatch.setattr(reclaim, "_OF_POOL", limited(2))
-    with after(29):
-        call = work(customer)
-        await jobs.scan_for_pools(
-            call, {"hour": clock.now().isoformat(), "pool": pool.partition("/")[2]}
-        )
-        row = await call.tx.fetch_one(few)
-        assert row is not None
-        assert row[0] == 1  # its continuation
-        await call.tx.commit()
-        await hour(customer)
-        for name in names:
-            assert (await get_account(customer, name)).reclaim_pool == pool
-
-
-def limited(count: int) -> Any:
-    statement = reclaim._OF_POOL
-    return type(statement)(statement.sql, {**statement.constants, "param_1": count})
-
-
-async def test_the_hours_go_on(customer: ServiceUnderTest) -> None:
-    """INVARIANT: each hour promises the next, once; a start begins again where nothing is promised."""
-    promised = compile_statement(
-        sa.select(JOB.c.id).where(JOB.c.kind == jobs.HOUR, JOB.c.due_time > sa.func.now())
-    )
-
-    async def next_hour() -> list[UUID]:
-        return [row[0] for row in await customer.database.fetch_all(promised)]
-
-    first = await eventually(next_hour)
-    await hour(customer)
-    call = work(customer)
-    await jobs.promise_hours(call)
-    await call.tx.commit()
-    assert set(first) <= set(await next_hour())
